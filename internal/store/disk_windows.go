@@ -1,0 +1,22 @@
+package store
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+// mapsWholeFile is whether a mapping makes the file as large as itself.
+const mapsWholeFile = true
+
+// isDiskFull reports whether a write failed for want of room.
+func isDiskFull(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
+}
+
+// unlock does nothing: Windows lets go of the lock when the file is closed.
+func unlock(*os.File) error { return nil }
+
+// syncDir does nothing: Windows flushes the name with the file.
+func syncDir(string) error { return nil }

@@ -1,0 +1,53 @@
+package store_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"croft/internal/store/faultfs"
+)
+
+// The tests run this binary again as other processes: roles tells what for.
+const roleVariable = "CROFT_STORE_TEST_ROLE"
+
+var roles = map[string]func(args []string) error{}
+
+func init() {
+	roles["fill"] = roleFill
+	roles["hold"] = roleHold
+	roles["flip"] = roleFlip
+}
+
+func TestMain(m *testing.M) {
+	faultfs.ServeIfChild()
+	if role := os.Getenv(roleVariable); role != "" {
+		if err := roles[role](os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// child returns this binary as another process, not started yet. It is killed when the test ends.
+func child(t *testing.T, role string, args ...string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, args...)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	cmd.Stderr = &strings.Builder{}
+	t.Cleanup(func() {
+		if cmd.Process != nil && cmd.ProcessState == nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+	})
+	return cmd
+}

@@ -1,0 +1,199 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// mapping is how much of the address space the file is mapped into from the start, so that it need not be mapped
+// anew while readers are open. It costs no memory. 39 bits of addresses, as 64-bit Linux has on small boards, are 512 GiB;
+// of 32 bits a program has 2 to 3 GiB. Windows makes the file as large as its mapping, so there it grows as bbolt likes.
+func mapping() int64 {
+	switch {
+	case mapsWholeFile:
+		return 0
+	case strconv.IntSize == 64:
+		return 64 << 30
+	default:
+		return 1 << 30
+	}
+}
+
+// growth is by how much the file grows at a time: small enough for a new file to be small, large enough that a flush for
+// the new length is rare.
+const growth = 1 << 20
+
+// Open opens a data file, and makes it if there is none.
+func Open(path string, o Options) (*DB, error) {
+	if o.LockTimeout == 0 {
+		o.LockTimeout = DefaultLockTimeout
+	}
+	if o.mapping == 0 {
+		o.mapping = mapping()
+	}
+	if err := ensure(path); err != nil {
+		return nil, err
+	}
+	db := &DB{path: path, mapped: o.mapping, failed: make(chan struct{})}
+	err := db.open(o)
+	if errors.Is(err, syscall.ENOMEM) {
+		// The process may not have that many addresses: an ulimit -v, or many mappings of 32 bits.
+		o.mapping, db.mapped = 0, 0
+		err = db.open(o)
+	}
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("%w: %s is open in %s: stop that one first, or use another data file", ErrLocked, path, holder(path))
+	}
+	if err != nil {
+		return nil, explain("open", path, err)
+	}
+	db.bolt.AllocSize = growth
+	if err = db.readMeta(); err == nil {
+		err = db.share()
+	}
+	if err != nil {
+		return nil, explain("open", path, errors.Join(err, db.bolt.Close()))
+	}
+	db.writer.start(db)
+	return db, nil
+}
+
+// open opens the file with bbolt, whose panics on damage become errors.
+func (db *DB) open(o Options) (err error) {
+	defer func() {
+		if err != nil && db.file != nil {
+			_ = db.file.Close() // bbolt closes it too, but not when it panics
+		}
+	}()
+	defer recoverDamage(&err)
+	db.bolt, err = bbolt.Open(db.path, 0o600, &bbolt.Options{
+		Timeout:         o.LockTimeout,
+		FreelistType:    bbolt.FreelistMapType,
+		InitialMmapSize: int(o.mapping),
+		// The file is made by create alone, never by opening it.
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			file, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
+			if err != nil {
+				return nil, err
+			}
+			if err := inspect(file); err != nil {
+				return nil, errors.Join(err, file.Close())
+			}
+			db.file = file
+			return file, nil
+		},
+	})
+	return err
+}
+
+// explain says what could not be done to the file, and what helps.
+func explain(what, path string, err error) error {
+	var help string
+	switch {
+	case isDiskFull(err):
+		err = fmt.Errorf("%w: %w", ErrDiskFull, err)
+	case errors.Is(err, fs.ErrPermission):
+		help = ": this user may not read and write it there: run Croft as the owner, or change the owner"
+	case errors.Is(err, syscall.EROFS):
+		help = ": the disk can only be read: the data file must stand where it can be written"
+	case errors.Is(err, fs.ErrNotExist):
+		help = ": make that folder first, or correct the path"
+	}
+	return fmt.Errorf("%s %s: %w%s", what, path, err, help)
+}
+
+// readMeta verifies the format and reads the file's id.
+func (db *DB) readMeta() (err error) {
+	defer recoverDamage(&err)
+	return db.bolt.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketName)
+		if b == nil {
+			return fmt.Errorf("%w: another program that uses bbolt made it", ErrNotCroft)
+		}
+		value, err := metaValue(b, keyFormat, 4)
+		if err != nil {
+			return err
+		}
+		if v := binary.BigEndian.Uint32(value); v != format {
+			return fmt.Errorf("%w: its format is %d and this one knows %d: update this Croft", ErrNewer, v, format)
+		}
+		if tx.Bucket(sumsName) == nil {
+			return fmt.Errorf("%w: its digest is missing", ErrDamaged)
+		}
+		value, err = metaValue(b, keyFile, len(db.fileID))
+		copy(db.fileID[:], value)
+		return err
+	})
+}
+
+func metaValue(b *bbolt.Bucket, key []byte, length int) ([]byte, error) {
+	sealed := b.Get(key)
+	if sealed == nil {
+		return nil, damaged(key, "it is missing")
+	}
+	value, err := unseal(key, sealed)
+	if err == nil && len(value) != length {
+		err = damaged(key, "it has another length")
+	}
+	return value, err
+}
+
+// ensure makes the file if there is none: whole, or not at all. Two processes may do so at once.
+func ensure(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return fmt.Errorf("open %s: %w: it is a folder; the path must end in the file's name", path, ErrNotCroft)
+	case err == nil && !info.Mode().IsRegular():
+		return fmt.Errorf("open %s: %w: it is not a file", path, ErrNotCroft)
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return explain("open", path, err)
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("open %s: it is a link to a file that doesn't exist", path)
+	}
+	if err := create(path); err != nil {
+		return explain("make", path, err)
+	}
+	return nil
+}
+
+// create writes a new file under another name, flushes it, gives it its name, and flushes the folder.
+func create(path string) (err error) {
+	dir := filepath.Dir(path)
+	temp, err := os.CreateTemp(dir, filepath.Base(path)+".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if removeErr := os.Remove(temp.Name()); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
+			err = errors.Join(err, removeErr)
+		}
+	}()
+	if err := temp.Close(); err != nil {
+		return err
+	}
+	if err := writeNew(temp.Name()); err != nil {
+		return err
+	}
+	// A link, unlike a rename, never replaces a file that another process made meanwhile.
+	err = os.Link(temp.Name(), path)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		// A file system without links, such as exFAT.
+		if err := os.Rename(temp.Name(), path); err != nil {
+			return err
+		}
+	}
+	return syncDir(dir)
+}

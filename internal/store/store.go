@@ -1,0 +1,183 @@
+// Package store is the data file: an ordered map of keys to values with transactions, on bbolt. It is the only
+// package that imports bbolt, and no bbolt type leaves it.
+//
+// It promises:
+//   - Update returns nil only after an fsync holds what its function wrote. A function runs exactly once, and one
+//     that fails leaves no trace, while those that share its commit stand.
+//   - View sees everything that any Update answered before it began, all of one moment, and waits for no writer.
+//   - A value is never served damaged: a checksum covers each value with its key, and is verified by every read; that
+//     a key is missing is believed only when both its neighbours are whole and in order. Check proves that nothing at
+//     all is missing or old: a digest of everything goes with each commit.
+//   - After a commit that failed in a way the disk's state is unknown, nothing is read or written any more: the error
+//     is ErrFatal, and Failed is closed. A full disk is not such a failure: ErrDiskFull passes when there is room.
+//
+// Keys are laid out in keys.go, and the reasons in DESIGN.md. Slices handed out belong to the file and are valid until
+// their transaction ends.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+var (
+	// ErrDiskFull says that there was no room for a commit. It left no trace; later ones may succeed.
+	ErrDiskFull = errors.New("the disk is full")
+	// ErrFatal says that the file's state is unknown after a failed write or flush. The process should end; the
+	// next start finds the last good commit.
+	ErrFatal = errors.New("the data file can't be used any more")
+	// ErrDamaged says that what is stored is not what was written.
+	ErrDamaged = errors.New("the data file is damaged")
+	// ErrClosed says that the file is closed or closing.
+	ErrClosed = errors.New("the data file is closed")
+	// ErrLocked says that another process has the file open.
+	ErrLocked = errors.New("the data file is in use")
+	// ErrNewer says that a newer Croft wrote the file.
+	ErrNewer = errors.New("the data file is of a newer Croft")
+	// ErrNotCroft says that a file is not one of Croft's.
+	ErrNotCroft = errors.New("not a Croft data file")
+)
+
+// DefaultLockTimeout is how long Open waits for another process to let go of the file: a server that is told to
+// stop and one that starts in its place overlap by less.
+const DefaultLockTimeout = 2 * time.Second
+
+// Options are what Open can be told. The zero value is good.
+type Options struct {
+	// LockTimeout is how long to wait for another process; 0 is DefaultLockTimeout.
+	LockTimeout time.Duration
+
+	mapping int64 // for tests: instead of the constant mapping
+}
+
+// DB is an open data file. Its methods may be used by many goroutines at once.
+type DB struct {
+	path   string
+	bolt   *bbolt.DB
+	file   *os.File // bbolt's
+	mapped int64    // how much of the file may be mapped without mapping it anew
+	fileID [16]byte
+	writer writer
+
+	failed  chan struct{} // closed by fail
+	cause   atomic.Pointer[error]
+	wrecked atomic.Bool // bbolt panicked or was left amid a transaction: its locks may be held for ever
+
+	mu      sync.Mutex
+	current *snapshot // what View sees; replaced after each commit
+	closed  bool
+	readers sync.WaitGroup
+}
+
+// FileID is the random name that a data file gets when it is made. A copy has the same.
+func (db *DB) FileID() [16]byte { return db.fileID }
+
+// Path is the path that the file was opened by.
+func (db *DB) Path() string { return db.path }
+
+// Failed is closed when the data file can't be used any more; Err says why.
+func (db *DB) Failed() <-chan struct{} { return db.failed }
+
+// Err is the fatal error, or nil.
+func (db *DB) Err() error {
+	if cause := db.cause.Load(); cause != nil {
+		return *cause
+	}
+	return nil
+}
+
+// fail ends the use of the file. The first error is the one that stays.
+func (db *DB) fail(err error) error {
+	err = fmt.Errorf("%w: %w", ErrFatal, err)
+	if db.cause.CompareAndSwap(nil, &err) {
+		close(db.failed)
+	}
+	return db.Err()
+}
+
+// wreck is fail after a panic within bbolt, or the end of the goroutine that was in it.
+func (db *DB) wreck(err error) error {
+	db.wrecked.Store(true)
+	return db.fail(err)
+}
+
+// View runs fn on the newest state. The Tx, and what it hands out, are not to be used after fn returns. Within fn,
+// don't call View, Update or Close: if the file must be mapped anew meanwhile, they would wait for one another.
+func (db *DB) View(fn func(*Tx) error) (err error) {
+	s, cursor, err := db.acquire()
+	if err != nil {
+		return err
+	}
+	tx := &Tx{db: db, bucket: s.bucket, cursor: cursor}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		tx.end()
+		db.release(s, cursor)
+	}()
+	defer recoverFault(&err)
+	return fn(tx)
+}
+
+// Update runs fn alone in the writer, and returns when what it wrote is on disk. Other functions may share the
+// commit, before and after it; each sees what the earlier ones wrote. If fn fails, its writes are undone and its error is
+// returned. If ctx ends before fn has begun, fn never runs and the context's error is returned; once it has begun, its
+// result is waited for. A panic in fn undoes its writes and is raised again here, as *Panic. Within fn, don't call
+// View, Update or Close.
+func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
+	return db.writer.update(ctx, fn)
+}
+
+// Close lets queued updates finish and open views end, and closes the file.
+func (db *DB) Close() error {
+	db.writer.close()
+	db.mu.Lock()
+	if db.closed {
+		db.mu.Unlock()
+		return nil
+	}
+	db.closed = true
+	db.mu.Unlock()
+	db.replace(nil)
+	db.readers.Wait()
+	closeFile := db.bolt.Close
+	if db.wrecked.Load() {
+		// The mapping stays until the process ends, and would keep the lock.
+		closeFile = func() error { return errors.Join(unlock(db.file), db.file.Close()) }
+	}
+	if err := closeFile(); err != nil {
+		return fmt.Errorf("close %s: %w", db.path, err)
+	}
+	return nil
+}
+
+// Stats counts what a DB has done since it was opened.
+type Stats struct {
+	Updates    uint64        // functions that were committed
+	Commits    uint64        // each is two flushes of the disk, three when the file grows
+	Refused    uint64        // functions that failed, and were undone
+	CommitTime time.Duration // spent in commits
+	Queued     int           // functions that wait for the writer now
+	Bytes      int64         // of the file, as far as it is used
+	FreeBytes  int64         // of those, in pages that later commits use again
+}
+
+// Stats returns the counts.
+func (db *DB) Stats() Stats {
+	s := db.writer.stats()
+	// In a view, so that Close doesn't unmap what is asked for. When the file is closed its sizes are 0.
+	_ = db.View(func(tx *Tx) error {
+		bolt := db.bolt.Stats()
+		s.Bytes = tx.bucket.Tx().Size()
+		s.FreeBytes = int64(bolt.FreePageN+bolt.PendingPageN) * int64(db.bolt.Info().PageSize)
+		return nil
+	})
+	return s
+}
