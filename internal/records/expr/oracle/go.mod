@@ -1,0 +1,24 @@
+module croft/internal/records/expr/oracle
+
+go 1.26.8
+
+replace croft => ../../../..
+
+require (
+	cel.dev/cel-go v0.33.2
+	cel.dev/expr v0.25.3
+)
+
+require (
+	github.com/antlr4-go/antlr/v4 v4.13.1 // indirect
+	go.yaml.in/yaml/v3 v3.0.4 // indirect
+	golang.org/x/exp v0.0.0-20240823005443-9b4947da3948 // indirect
+	golang.org/x/text v0.43.0 // indirect
+	google.golang.org/genproto/googleapis/api v0.0.0-20240826202546-f6391c0de4c7 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20240826202546-f6391c0de4c7 // indirect
+)
+
+require (
+	croft v0.0.0-00010101000000-000000000000
+	google.golang.org/protobuf v1.36.10
+)
