@@ -1,0 +1,333 @@
+package records
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"croft/internal/errs"
+	"croft/internal/records/expr"
+	"croft/internal/records/plan"
+	"croft/internal/store"
+)
+
+// page is what a list shows, and where the pages beside it begin.
+type page struct {
+	rows       []stored
+	next, prev *position
+}
+
+// page finds the rows of the page that is wanted.
+func (l *list) page(ctx context.Context, tx *store.Tx) (*page, error) {
+	rows, err := l.rows(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	p := &page{rows: rows}
+	more := len(rows) > l.q.Limit
+	if more {
+		p.rows = rows[:l.q.Limit]
+	}
+	backward := l.from != nil && l.from.backward
+	if backward {
+		slices.Reverse(p.rows)
+	}
+	// Beside a page that a cursor led to there is another one.
+	if more || backward {
+		p.next = l.beside(p.rows, false)
+	}
+	if more && backward || !backward && l.from != nil {
+		p.prev = l.beside(p.rows, true)
+	}
+	return p, nil
+}
+
+// beside is the position before the first of some rows, or after the last.
+func (l *list) beside(rows []stored, backward bool) *position {
+	if len(rows) == 0 {
+		// The page behind the last is empty: before it are the last rows, and after one before the first are the first.
+		return &position{backward: backward}
+	}
+	row := &rows[0]
+	if !backward {
+		row = &rows[len(rows)-1]
+	}
+	p := &position{backward: backward, id: idOf(row)}
+	for i := range l.values {
+		p.values = append(p.values, bytes.Clone(l.values[i].of(row)))
+	}
+	return p
+}
+
+// idOf is a stored record's id, which stands first in its JSON.
+func idOf(s *stored) string {
+	id := s.json[len(`{"id":"`):]
+	return string(id[:bytes.IndexByte(id, '"')])
+}
+
+// rows returns at most one row more than the page holds, in the order of the plan.
+func (l *list) rows(ctx context.Context, tx *store.Tx) ([]stored, error) {
+	if narrow := l.plan.Narrow; narrow != nil && l.few(tx, narrow) {
+		l.plan = narrow
+	}
+	if !l.plan.Ordered {
+		return l.sorted(ctx, tx)
+	}
+	if l.from.placed() {
+		l.plan.After(l.from.values, l.from.id)
+	}
+	rows := make([]stored, 0, l.q.Limit+1)
+	err := l.walk(ctx, tx, l.plan, func(s stored) bool {
+		rows = append(rows, s)
+		return len(rows) <= l.q.Limit
+	})
+	var e *errs.Error
+	if errors.As(err, &e) && e.Code == errs.NeedsIndex && l.plan.Narrow != nil {
+		l.plan, l.tested = l.plan.Narrow, 0
+		return l.sorted(ctx, tx)
+	}
+	return rows, err
+}
+
+// fewEntries is how many entries of a narrower index are worth being sorted rather than reading another in order: as many as
+// can be counted in the time that two pages take.
+const fewEntries = 300
+
+// few reports whether a plan reads but few entries.
+func (l *list) few(tx *store.Tx, p *plan.Plan) bool {
+	n := 0
+	for _, r := range p.Ranges {
+		for c := tx.Scan(l.keys(p, r)); c.Next(); {
+			if n++; n > fewEntries {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// sorted finds the rows of the page among all that match. It keeps no more than two pages.
+func (l *list) sorted(ctx context.Context, tx *store.Tx) ([]stored, error) {
+	type row struct {
+		key    []byte
+		stored stored
+	}
+	most := l.q.Limit + 1
+	rows := make([]row, 0, min(2*most, 64))
+	values := make([][]byte, len(l.values))
+	keep := func() {
+		slices.SortFunc(rows, func(a, b row) int { return bytes.Compare(a.key, b.key) })
+		rows = rows[:min(most, len(rows))]
+	}
+	var from, last, key []byte // the position's key; the greatest that is still of use
+	if l.from.placed() {
+		from = l.plan.Sort.AppendKey(nil, l.from.values, []byte(l.from.id))
+	}
+	err := l.walk(ctx, tx, l.plan, func(s stored) bool {
+		for i := range l.values {
+			values[i] = l.values[i].of(&s)
+		}
+		key = l.plan.Sort.AppendKey(key[:0], values, idBytes(&s))
+		if c := bytes.Compare(key, from); from != nil && c <= 0 {
+			return true
+		}
+		if last != nil && bytes.Compare(key, last) >= 0 {
+			return true
+		}
+		// The memory of a row that keep dropped is used again.
+		if n := len(rows); n < cap(rows) {
+			rows = rows[:n+1]
+		} else {
+			rows = append(rows, row{})
+		}
+		r := &rows[len(rows)-1]
+		r.key, r.stored = append(r.key[:0], key...), s
+		if len(rows) == 2*most {
+			keep()
+			last = rows[most-1].key
+		}
+		return true
+	})
+	keep()
+	found := make([]stored, len(rows))
+	for i := range rows {
+		found[i] = rows[i].stored
+	}
+	return found, err
+}
+
+func idBytes(s *stored) []byte {
+	id := s.json[len(`{"id":"`):]
+	return id[:bytes.IndexByte(id, '"')]
+}
+
+// count counts all that match, wherever the page is.
+func (l *list) count(ctx context.Context, tx *store.Tx) (uint64, error) {
+	if l.match == nil {
+		s, err := readState(tx, l.coll.number)
+		return s.records, err
+	}
+	n := uint64(0)
+	if l.plan.Exact && l.plan.Index != nil {
+		for _, r := range l.plan.Ranges {
+			c := tx.Scan(l.keys(l.plan, r))
+			for ; c.Next(); n++ {
+				if n%1024 == 0 && ctx.Err() != nil {
+					return 0, ctx.Err()
+				}
+			}
+			if c.Err() != nil {
+				return 0, c.Err()
+			}
+		}
+		return n, nil
+	}
+	l.tested = 0
+	err := l.walk(ctx, tx, l.plan, func(stored) bool { n++; return true })
+	return n, err
+}
+
+// keys is the range of the store's keys that a range of a plan stands for.
+func (l *list) keys(p *plan.Plan, r plan.Range) store.Range {
+	var prefix []byte
+	if p.Index == nil {
+		prefix = recordPrefix(l.coll.number)
+	} else {
+		prefix = binary.BigEndian.AppendUint32(indexesPrefix(l.coll.number), p.Index.Number)
+	}
+	keys := store.Range{Lo: append(prefix[:len(prefix):len(prefix)], r.Lo...), Reverse: p.Reverse}
+	if r.Hi != nil {
+		keys.Hi = append(prefix[:len(prefix):len(prefix)], r.Hi...)
+	} else {
+		keys.Hi = store.After(prefix)
+	}
+	return keys
+}
+
+// walk calls visit with each record of a plan that matches, in the plan's order, until it returns false.
+func (l *list) walk(ctx context.Context, tx *store.Tx, p *plan.Plan, visit func(stored) bool) error {
+	w := &walker{list: l, ctx: ctx, tx: tx, visit: visit, equal: l.equalities()}
+	if p.Distinct {
+		w.seen = map[string]bool{}
+	}
+	for _, id := range p.IDs {
+		if err := w.id([]byte(id)); err != nil || w.done {
+			return err
+		}
+	}
+	for i, r := range p.Ranges {
+		if p.Reverse {
+			r = p.Ranges[len(p.Ranges)-1-i]
+		}
+		keys := l.keys(p, r)
+		if p.Index == nil {
+			if err := w.records(keys); err != nil || w.done {
+				return err
+			}
+			continue
+		}
+		var scratch [64]byte
+		c := tx.Scan(keys)
+		for c.Next() {
+			if err := w.id(p.Index.ID(c.Key()[prefixLen:], scratch[:])); err != nil || w.done {
+				return err
+			}
+		}
+		if c.Err() != nil {
+			return c.Err()
+		}
+	}
+	return nil
+}
+
+// walker tests records.
+type walker struct {
+	*list
+	ctx   context.Context
+	tx    *store.Tx
+	visit func(stored) bool
+	equal []equality
+	seen  map[string]bool // the ids that were met; nil where none is met twice
+	done  bool
+}
+
+// equality is a condition that a stored record's directory can rule out.
+type equality struct {
+	name  *name
+	value byte // the hash of what the field must be
+}
+
+func (l *list) equalities() []equality {
+	if l.match == nil {
+		return nil
+	}
+	var all []equality
+	for _, e := range l.match.Equalities() {
+		all = append(all, equality{&l.match.record.names[e.Slot], hash(e.JSON)})
+	}
+	return all
+}
+
+// id tests the record of an id.
+func (w *walker) id(id []byte) error {
+	if w.seen != nil {
+		if w.seen[string(id)] {
+			return nil
+		}
+		w.seen[string(id)] = true
+	}
+	var buf [5 + 64]byte
+	key := append(binary.BigEndian.AppendUint32(append(buf[:0], byte(store.Records)), w.coll.number), id...)
+	value, err := w.tx.Get(key)
+	if value == nil || err != nil {
+		return err
+	}
+	_, err = w.test(value)
+	return err
+}
+
+// records tests all records in a range. Checksums are verified only of those that match.
+func (w *walker) records(keys store.Range) error {
+	keys.Unchecked = w.match != nil
+	c := w.tx.Scan(keys)
+	for !w.done && c.Next() {
+		matched, err := w.test(c.Value())
+		if matched && keys.Unchecked {
+			err = firstError(c.Verify(), err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return c.Err()
+}
+
+// test counts a record, and shows it to visit if it matches.
+func (w *walker) test(value []byte) (matched bool, err error) {
+	w.tested++
+	if w.tested > w.r.o.Scan {
+		return false, w.needsIndex()
+	}
+	if w.tested%256 == 0 && w.ctx.Err() != nil {
+		return false, w.ctx.Err()
+	}
+	s, err := openStored(value)
+	if err != nil {
+		return false, err
+	}
+	for i := range w.equal {
+		if !s.mayEqual(w.equal[i].name, w.equal[i].value) {
+			return false, nil
+		}
+	}
+	if w.match != nil && !w.match.match(&s, nil) {
+		if err := w.match.Err(); errors.Is(err, expr.ErrBudget) {
+			return false, errs.Wrap(errs.TooCostly, "the filter or the collection's read rule takes too much work for so many records: make it simpler, or narrow it by an indexed field", err)
+		}
+		return false, nil
+	}
+	w.done = !w.visit(s)
+	return true, nil
+}
