@@ -1,0 +1,82 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"croft/internal/errs"
+	"croft/internal/store"
+)
+
+// meters count what Prometheus reads.
+type meters struct {
+	set      *metrics.Set
+	unrouted *meter
+}
+
+// A meter counts the requests of one route.
+type meter struct {
+	classes  [6]*metrics.Counter // by the first digit of the status; 0 counts answers that were never begun
+	duration *metrics.Histogram
+}
+
+func newMeters(db *store.DB) *meters {
+	m := &meters{set: metrics.NewSet()}
+	m.unrouted = m.meter("none")
+	for name, value := range map[string]func(store.Stats) float64{
+		"croft_store_updates_total":        func(s store.Stats) float64 { return float64(s.Updates) },
+		"croft_store_commits_total":        func(s store.Stats) float64 { return float64(s.Commits) },
+		"croft_store_refused_total":        func(s store.Stats) float64 { return float64(s.Refused) },
+		"croft_store_commit_seconds_total": func(s store.Stats) float64 { return s.CommitTime.Seconds() },
+		"croft_store_queued":               func(s store.Stats) float64 { return float64(s.Queued) },
+		"croft_store_bytes":                func(s store.Stats) float64 { return float64(s.Bytes) },
+		"croft_store_free_bytes":           func(s store.Stats) float64 { return float64(s.FreeBytes) },
+	} {
+		m.set.NewGauge(name, func() float64 { return value(db.Stats()) })
+	}
+	return m
+}
+
+func (m *meters) route(rt *route) *meter { return m.meter(rt.method + " " + rt.path) }
+
+func (m *meters) meter(name string) *meter {
+	var mt meter
+	for class := range mt.classes {
+		mt.classes[class] = m.set.NewCounter(fmt.Sprintf(`croft_http_requests_total{route=%q,status="%dxx"}`, name, class))
+	}
+	mt.duration = m.set.NewHistogram(fmt.Sprintf(`croft_http_request_duration_seconds{route=%q}`, name))
+	return &mt
+}
+
+func (m *meter) count(status int, took time.Duration) {
+	m.classes[min(status/100, len(m.classes)-1)].Inc()
+	m.duration.Update(took.Seconds())
+}
+
+func (q *request) meters() error {
+	var b bytes.Buffer
+	q.api.metrics.set.WritePrometheus(&b)
+	metrics.WriteProcessMetrics(&b)
+	q.Header()["Content-Type"] = valueText
+	q.send(http.StatusOK, b.Bytes())
+	return nil
+}
+
+// healthTime is how long the writer may take to say that it lives: several commits of a slow SD card.
+const healthTime = 5 * time.Second
+
+// health says whether the server can read and write. An update that writes nothing goes the writer's whole way but for
+// the flush.
+func (q *request) health() error {
+	ctx, cancel := context.WithTimeout(q.ctx, healthTime)
+	defer cancel()
+	if err := q.api.store.Update(ctx, func(*store.Tx) error { return nil }); err != nil {
+		return errs.Wrap(errs.Busy, "the data file can't be written now; the log says why", err)
+	}
+	return q.raw(http.StatusOK, []byte(`{"status":"ok"}`), nil)
+}

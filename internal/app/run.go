@@ -1,0 +1,133 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// Serving says where a server answers.
+type Serving struct {
+	Addr  net.Addr
+	URL   string // for a browser on this machine
+	Setup string // the link that makes the first admin, "" when there is one
+}
+
+// stopTime is how long a stop waits for the requests that run; systemd, for one, kills after 90 seconds.
+const stopTime = 10 * time.Second
+
+// idleTime is how long a connection may wait for its next request. Browsers keep theirs for two to five minutes.
+const idleTime = 2 * time.Minute
+
+// sendTime is how long an answer may take to be taken by its client.
+const sendTime = 30 * time.Second
+
+// maxHeader is the most bytes of a request's headers (design.md, 10). net/http adds 4 KiB of its own.
+const maxHeader = 32<<10 - 4<<10
+
+// Run serves until ctx ends or the data file fails; the latter is an error. Requests that run are finished first.
+func (a *App) Run(ctx context.Context) error {
+	tuneCollector()
+	listener, err := net.Listen("tcp", a.config.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w: choose another address with --listen, or stop what uses this one", a.config.Listen, rootOf(err))
+	}
+	servers := []*http.Server{a.server(a.api)}
+	listeners := []net.Listener{bound(listener, a.config.Limits.Connections)}
+
+	// Without its socket the server still serves; only commands must wait until it has stopped.
+	socket, err := listenLocal(a.config.Data)
+	if err != nil {
+		a.log.Warn("there is no local socket, so commands can't reach this server", "error", err)
+	} else {
+		servers = append(servers, a.server(a.api.Local()))
+		listeners = append(listeners, bound(socket, a.config.Limits.Connections))
+	}
+
+	ended := make(chan error, len(servers))
+	for i, s := range servers {
+		go func() { ended <- s.Serve(listeners[i]) }()
+	}
+	if a.ready != nil {
+		a.ready(a.serving(listener.Addr()))
+	}
+	a.log.Info("serving", "address", listener.Addr().String(), "data", a.config.Data)
+
+	var cause error
+	running := len(servers)
+	select {
+	case <-ctx.Done():
+	case <-a.store.Failed():
+		cause = a.store.Err()
+	case cause = <-ended:
+		running--
+	}
+	err = a.stop(servers)
+	for range running {
+		if e := <-ended; !errors.Is(e, http.ErrServerClosed) {
+			err = errors.Join(err, e)
+		}
+	}
+	return errors.Join(cause, err)
+}
+
+// stop ends the servers: no new connections, then the requests that run, and after stopTime the rest is cut off.
+func (a *App) stop(servers []*http.Server) error {
+	a.log.Info("stopping")
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	var wait sync.WaitGroup
+	errs := make([]error, len(servers))
+	for i, s := range servers {
+		wait.Go(func() {
+			if err := s.Shutdown(ctx); err != nil {
+				a.log.Warn("requests that did not end in time are cut off", "waited", stopTime)
+				errs[i] = s.Close()
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+func (a *App) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: a.config.Limits.HeaderTime,
+		ReadTimeout:       max(a.config.Limits.RequestTime, a.config.Limits.HeaderTime),
+		WriteTimeout:      a.config.Limits.RequestTime + sendTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // what clients do wrong
+	}
+}
+
+func (a *App) serving(addr net.Addr) Serving {
+	s := Serving{Addr: addr, URL: "http://" + addr.String()}
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		s.URL = fmt.Sprintf("http://localhost:%d", tcp.Port)
+	}
+	if token := a.auth.SetupToken(); token != "" {
+		s.Setup = s.URL + "/#setup=" + token
+	}
+	return s
+}
+
+// rootOf is the part of an error that says why, without the operation and address that stand around it.
+func rootOf(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		err = call.Err
+	}
+	return err
+}

@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/go-json-experiment/json"
+	"github.com/spf13/cobra"
+
+	"croft/internal/app"
+	"croft/internal/config"
+)
+
+func (p *program) serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Start Croft",
+		Long: `Starts Croft on its data file, which is made if there is none, and runs until it is
+told to stop by Ctrl-C or SIGTERM. Until the first admin is made, it prints a link
+to make one with. The log goes to standard error.`,
+		Args: cobra.NoArgs,
+		RunE: p.run(func(cmd *cobra.Command, _ []string) error {
+			cfg, err := p.config(cmd)
+			if err != nil {
+				return err
+			}
+			return p.serve(cmd.Context(), cfg)
+		}),
+	}
+	cmd.Flags().String("listen", "", "the `ADDRESS` to answer at, as host:port (default :8080)")
+	return cmd
+}
+
+func (p *program) serve(ctx context.Context, cfg *config.Config) (err error) {
+	log := newLog(cfg.Log, p.stderr, slog.LevelDebug)
+	for _, name := range cfg.Unknown {
+		log.Warn("a variable that no setting has is ignored", "variable", name)
+	}
+	a, err := app.New(cfg, app.Options{Log: log, Ready: p.ready})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	return a.Run(ctx)
+}
+
+// ready says where the server answers. The setup token is shown here and nowhere else.
+func (p *program) ready(s app.Serving) {
+	if p.json {
+		line, err := json.Marshal(struct {
+			Address string `json:"address"`
+			URL     string `json:"url"`
+			Setup   string `json:"setup,omitzero"`
+		}{s.Addr.String(), s.URL, s.Setup})
+		if err == nil { // strings have a JSON form
+			fmt.Fprintf(p.stdout, "%s\n", line)
+		}
+		return
+	}
+	fmt.Fprintf(p.stdout, "Croft answers at %s\n", s.URL)
+	if s.Setup != "" {
+		fmt.Fprintf(p.stdout, "Make the first admin with this link, which works once: %s\n", s.Setup)
+	}
+	fmt.Fprintln(p.stdout, "Stop it with Ctrl-C.")
+}
+
+// newLog makes the log that the configuration describes, of lines that are at least this important.
+func newLog(c config.Log, w io.Writer, least slog.Level) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		panic("cli: config let a level pass: " + c.Level)
+	}
+	o := &slog.HandlerOptions{Level: max(level, least)}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
