@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"os"
 	"os/exec"
@@ -30,6 +31,7 @@ type server struct {
 	base  string // http://127.0.0.1:port
 	setup string // the set-up token, "" when it is used
 	cmd   *exec.Cmd
+	log   bytes.Buffer
 }
 
 // serve starts the binary on a data file and waits until it has printed its address.
@@ -37,7 +39,7 @@ func serve(t *testing.T, binary, data string) *server {
 	t.Helper()
 	s := &server{cmd: exec.Command(binary, "serve", "--data", data, "--listen", "127.0.0.1:0")}
 	s.cmd.Dir = filepath.Dir(data)
-	s.cmd.Stderr = os.Stderr
+	s.cmd.Stderr = &s.log
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +47,12 @@ func serve(t *testing.T, binary, data string) *server {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.stop(t, syscall.SIGKILL) })
+	t.Cleanup(func() {
+		s.stop(t, syscall.SIGKILL)
+		if t.Failed() {
+			t.Logf("the server's log:\n%s", &s.log)
+		}
+	})
 	watchdog := time.AfterFunc(time.Minute, func() { _ = s.cmd.Process.Kill() })
 	defer watchdog.Stop()
 	address := regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
