@@ -166,14 +166,16 @@ func misfit(err error, t reflect.Type) error {
 	}
 	pointer := string(fault.JSONPointer)
 	if errors.Is(err, json.ErrUnknownName) {
-		text := "this member is not known here"
+		text := nameOf(pointer) + " is not known here"
 		if fault.JSONPointer.Parent() == "" {
 			text += "; known are " + strings.Join(memberNames(t), ", ")
 		}
-		return errs.At(errs.Invalid, pointer, "unknown_member", text)
+		return errs.At(errs.Invalid, pointer, "unknown_field", text)
 	}
 	var inner *stdjson.UnmarshalTypeError // of a type that reads its JSON itself
 	switch {
+	case fault.GoType == reflect.TypeFor[words]():
+		return wrongType(pointer, `an array of strings, or a string such as "a,-b"`, "")
 	case errors.As(err, &inner):
 		return wrongType(pointer, kindName(inner.Type), "")
 	case fault.GoType == reflect.TypeFor[auth.Time]():
@@ -183,7 +185,20 @@ func misfit(err error, t reflect.Type) error {
 }
 
 func wrongType(pointer, want, found string) error {
-	return errs.At(errs.Invalid, pointer, "wrong_type", "this must be "+want+found)
+	return errs.At(errs.Invalid, pointer, "type", nameOf(pointer)+" must be "+want+found)
+}
+
+// nameOf names what a pointer points to, for a text that is read without it.
+func nameOf(pointer string) string {
+	path, ok := rawjson.SplitPointer(pointer)
+	if !ok || len(path) == 0 {
+		return "the body"
+	}
+	name := path[len(path)-1]
+	if len(name) > 64 || name == "" {
+		return "a member of this name"
+	}
+	return name
 }
 
 // memberNames lists the members of a body.
@@ -244,7 +259,7 @@ func found(k jsontext.Kind) string {
 	case '"':
 		return ", not a string"
 	case '0':
-		return ", not a number of this form"
+		return ", not this number"
 	case '[':
 		return ", not an array"
 	case '{':

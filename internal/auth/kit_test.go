@@ -53,16 +53,15 @@ func newKit(t *testing.T, change ...func(*auth.Options)) *kit {
 	for _, f := range change {
 		f(&k.options)
 	}
-	k.db = storetest.Open(t, filepath.Join(t.TempDir(), "croft.db"))
-	k.start()
-	t.Cleanup(func() {
-		k.stop()
+	t.Cleanup(func() { // when all is closed
 		for _, s := range k.secrets {
 			if strings.Contains(k.log.String(), s) {
 				t.Errorf("the log holds the secret %s", s)
 			}
 		}
 	})
+	k.db = storetest.Open(t, filepath.Join(t.TempDir(), "croft.db"))
+	k.start()
 	return k
 }
 
@@ -75,6 +74,7 @@ func (k *kit) start() {
 	if k.Auth, err = auth.New(k.db, k.settings, k.options); err != nil {
 		k.t.Fatal(err)
 	}
+	k.t.Cleanup(k.stop)
 }
 
 func (k *kit) stop() {

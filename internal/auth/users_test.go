@@ -14,7 +14,7 @@ import (
 func TestUsers(t *testing.T) {
 	k := newKit(t)
 	admin := k.admin()
-	_, err := k.CreateUser(t.Context(), admin, auth.UserIn{Email: strings.Repeat("a", 250) + "@b.c", Name: "a\nb", Roles: []string{"x", "1"}})
+	_, err := k.CreateUser(t.Context(), admin, auth.UserIn{Email: strings.Repeat("a", 251) + "@b.c", Name: "a\nb", Roles: []string{"x", "1"}})
 	wants(t, "bad values", err, errs.Invalid, "/email too_long", "/name invalid", "/roles/1 invalid", "/password required")
 	for _, email := range []string{"a", "@", "a@", "@b", "a@b@c", "a b@c", "a@b\tc", "a\x00@b", "a@\u200bb", "\xff@b", "a@b\u2028"} {
 		_, err := k.CreateUser(t.Context(), admin, auth.UserIn{Email: email, Password: good})

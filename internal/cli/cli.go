@@ -131,7 +131,7 @@ func (p *program) report(cmd *cobra.Command, err error) int {
 		return exitUsage
 	}
 	if refused, ok := errors.AsType[*problem](err); ok {
-		fmt.Fprintf(p.stderr, "croft: %s\n", printable(refused.Error()))
+		fmt.Fprintf(p.stderr, "croft: %s\n", printable(err.Error()))
 		for _, line := range refused.lines() {
 			fmt.Fprintf(p.stderr, "  %s\n", printable(line))
 		}

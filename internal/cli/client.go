@@ -166,19 +166,26 @@ type problem struct {
 }
 
 func (p *problem) Error() string {
-	if p.Detail == "" {
-		return p.Title
+	text := p.Title
+	if p.single() && p.Errors[0].Pointer != "" {
+		text += ": " + p.Errors[0].Pointer
 	}
-	return p.Title + ": " + p.Detail
+	if p.Detail != "" {
+		text += ": " + p.Detail
+	}
+	return text
 }
+
+// single tells whether the only fault of a value is the detail itself.
+func (p *problem) single() bool { return len(p.Errors) == 1 && p.Errors[0].Message == p.Detail }
 
 // lines are the faults of single values, one each.
 func (p *problem) lines() []string {
+	if p.single() {
+		return nil
+	}
 	var lines []string
 	for _, e := range p.Errors {
-		if len(p.Errors) == 1 && e.Message == p.Detail {
-			continue // said already
-		}
 		lines = append(lines, e.Pointer+": "+e.Message)
 	}
 	return lines

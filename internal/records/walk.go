@@ -251,6 +251,7 @@ type walker struct {
 	equal []equality
 	seen  map[string]bool // the ids that were met; nil where none is met twice
 	done  bool
+	s     stored // the record that is tested; here, so that it is not allocated for each
 }
 
 // equality is a condition that a stored record's directory can rule out.
@@ -313,21 +314,20 @@ func (w *walker) test(value []byte) (matched bool, err error) {
 	if w.tested%256 == 0 && w.ctx.Err() != nil {
 		return false, w.ctx.Err()
 	}
-	s, err := openStored(value)
-	if err != nil {
+	if w.s, err = openStored(value); err != nil {
 		return false, err
 	}
 	for i := range w.equal {
-		if !s.mayEqual(w.equal[i].name, w.equal[i].value) {
+		if !w.s.mayEqual(w.equal[i].name, w.equal[i].value) {
 			return false, nil
 		}
 	}
-	if w.match != nil && !w.match.match(&s, nil) {
+	if w.match != nil && !w.match.match(&w.s, nil) {
 		if err := w.match.Err(); errors.Is(err, expr.ErrBudget) {
 			return false, errs.Wrap(errs.TooCostly, "the filter or the collection's read rule takes too much work for so many records: make it simpler, or narrow it by an indexed field", err)
 		}
 		return false, nil
 	}
-	w.done = !w.visit(s)
+	w.done = !w.visit(w.s)
 	return true, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 
@@ -43,6 +44,7 @@ func Open(path string, o Options) (*DB, error) {
 	if err := ensure(path); err != nil {
 		return nil, err
 	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // for recoverDamage
 	db := &DB{path: path, mapped: o.mapping, failed: make(chan struct{})}
 	err := db.open(o)
 	if errors.Is(err, syscall.ENOMEM) {

@@ -112,12 +112,12 @@ func (db *DB) wreck(err error) error {
 // View runs fn on the newest state. The Tx, and what it hands out, are not to be used after fn returns. Within fn,
 // don't call View, Update or Close: if the file must be mapped anew meanwhile, they would wait for one another.
 func (db *DB) View(fn func(*Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // for recoverFault and recoverDamage
 	s, cursor, err := db.acquire()
 	if err != nil {
 		return err
 	}
 	tx := &Tx{db: db, bucket: s.bucket, cursor: cursor}
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		tx.end()
 		db.release(s, cursor)

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"slices"
 	"time"
 	"unicode/utf8"
 )
@@ -36,12 +37,7 @@ func (b *binder) node(n *Node) *Node {
 	if n.Kind == Has {
 		return b.has(n)
 	}
-	bound := *n
-	bound.Args = make([]*Node, len(n.Args))
-	for i, a := range n.Args {
-		bound.Args[i] = b.node(a)
-	}
-	n = &bound
+	n = b.args(n)
 	switch n.Kind {
 	case And:
 		return junction(n, false)
@@ -62,9 +58,29 @@ func (b *binder) node(n *Node) *Node {
 	}
 	if from := n.Args[0]; n.Kind == Index && from.Kind == Field && n.Args[1].Kind == Literal && n.Args[1].Value.typ == TypeString {
 		name := n.Args[1].Value.Text()
-		return &Node{Kind: Field, Root: from.Root, Pos: from.Pos, Path: append(from.Path[:len(from.Path):len(from.Path)], name)}
+		return &Node{Kind: Field, Root: from.Root, Pos: from.Pos, Path: append(slices.Clip(from.Path), name)}
 	}
 	return n
+}
+
+// args binds n's arguments. It returns n itself if that changes none.
+func (b *binder) args(n *Node) *Node {
+	var bound *Node
+	for i, a := range n.Args {
+		arg := b.node(a)
+		if arg == a {
+			continue
+		}
+		if bound == nil {
+			bound = new(*n)
+			bound.Args = slices.Clone(n.Args)
+		}
+		bound.Args[i] = arg
+	}
+	if bound == nil {
+		return n
+	}
+	return bound
 }
 
 // constant reports whether n refers to no record and to no loop variable but those in scope.
@@ -73,14 +89,9 @@ func constant(n *Node, scope []string) bool {
 	case Field:
 		return n.Root == AuthRoot
 	case Var:
-		for _, name := range scope {
-			if name == n.Name {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(scope, n.Name)
 	case Exists, All:
-		return constant(n.Args[0], scope) && constant(n.Args[1], append(scope[:len(scope):len(scope)], n.Name))
+		return constant(n.Args[0], scope) && constant(n.Args[1], append(slices.Clip(scope), n.Name))
 	}
 	for _, a := range n.Args {
 		if !constant(a, scope) {
@@ -154,8 +165,11 @@ func (b *binder) has(n *Node) *Node {
 		return n
 	}
 	from := b.node(arg.Args[0])
-	if from.Kind == Failure {
+	switch {
+	case from.Kind == Failure:
 		return from
+	case from == arg.Args[0]:
+		return n
 	}
 	selected, bound := *arg, *n
 	selected.Args = []*Node{from}
@@ -185,6 +199,8 @@ func junction(n *Node, decisive bool) *Node {
 		rest = append(rest, failure)
 	}
 	switch {
+	case slices.Equal(rest, n.Args):
+		return n
 	case len(rest) == 0:
 		return neutral
 	case len(rest) == 1 && (failure != nil || condition(rest[0])):

@@ -215,9 +215,9 @@ func equalsJSON(lit Value) func(raw []byte) bool {
 		json := lit.AppendJSON(nil)
 		return func(raw []byte) bool { return bytes.Equal(raw, json) }
 	case TypeString:
-		json := lit.AppendJSON(nil)
+		json, text := lit.AppendJSON(nil), lit.Text()
 		return func(raw []byte) bool {
-			return bytes.Equal(raw, json) || len(raw) > len(json) && escapedIs(raw, lit.b)
+			return bytes.Equal(raw, json) || len(raw) > len(json) && escapedIs(raw, text)
 		}
 	case TypeInt, TypeDouble:
 		return func(raw []byte) bool {
@@ -231,16 +231,6 @@ func equalsJSON(lit Value) func(raw []byte) bool {
 		}
 	}
 	return func([]byte) bool { return false } // no JSON denotes a timestamp or a duration
-}
-
-// escapedIs reports whether raw is a string with escapes that denotes text.
-func escapedIs(raw, text []byte) bool {
-	if len(raw) == 0 || raw[0] != '"' || bytes.IndexByte(raw, '\\') < 0 {
-		return false
-	}
-	var room [256]byte
-	scratch := room[:0]
-	return bytes.Equal(unquote(raw, &scratch), text)
 }
 
 // jsonNumber is the number that raw denotes, if it is one.

@@ -58,7 +58,7 @@ func (p *Program) equalJSON(v *Value, raw []byte) bool {
 			return false
 		}
 		text := raw[1 : len(raw)-1]
-		return bytes.Equal(text, v.b) || len(text) > len(v.b) && escapedIs(raw, v.b)
+		return bytes.Equal(text, v.b) || len(text) > len(v.b) && escapedIs(raw, borrow(v.b))
 	}
 	var other Value
 	other.decode(raw, &p.scratch)

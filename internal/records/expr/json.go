@@ -89,12 +89,7 @@ func nameIs(quoted []byte, name string) bool {
 	if string(text) == name {
 		return true
 	}
-	if len(text) <= len(name) || bytes.IndexByte(text, '\\') < 0 {
-		return false
-	}
-	var room [128]byte
-	scratch := room[:0]
-	return string(unquote(quoted, &scratch)) == name
+	return len(text) > len(name) && escapedIs(quoted, name)
 }
 
 // first returns the first element of an array, or the first name (quoted) of an object, and where to go on;
@@ -135,45 +130,67 @@ func unquote(quoted []byte, scratch *[]byte) []byte {
 	}
 	dst := *scratch
 	start := len(dst)
-	for at >= 0 && at+1 < len(text) {
-		dst = append(dst, text[:at]...)
-		c := text[at+1]
-		text = text[at+2:]
-		switch c {
-		case 'b':
-			c = '\b'
-		case 'f':
-			c = '\f'
-		case 'n':
-			c = '\n'
-		case 'r':
-			c = '\r'
-		case 't':
-			c = '\t'
-		case 'u':
-			r, n := hex4(text)
-			text = text[n:]
-			if utf16.IsSurrogate(r) {
-				low, n := rune(0), 0
-				if len(text) >= 6 && text[0] == '\\' && text[1] == 'u' {
-					low, n = hex4(text[2:])
-				}
-				if pair := utf16.DecodeRune(r, low); n == 4 && pair != utf8.RuneError {
-					r, text = pair, text[6:]
-				} else {
-					r = utf8.RuneError
-				}
-			}
-			dst = utf8.AppendRune(dst, r)
-			at = bytes.IndexByte(text, '\\')
-			continue
-		}
-		dst = append(dst, c)
-		at = bytes.IndexByte(text, '\\')
+	for ; at >= 0; at = bytes.IndexByte(text, '\\') {
+		r, n := escape(text[at:])
+		dst = utf8.AppendRune(append(dst, text[:at]...), r)
+		text = text[at+n:]
 	}
 	dst = append(dst, text...)
 	*scratch = dst
 	return dst[start:len(dst):len(dst)]
+}
+
+// escapedIs reports whether a quoted string with escapes denotes text.
+func escapedIs(quoted []byte, text string) bool {
+	if len(quoted) < 2 || quoted[0] != '"' || bytes.IndexByte(quoted, '\\') < 0 {
+		return false
+	}
+	var room [utf8.UTFMax]byte
+	for s := quoted[1 : len(quoted)-1]; len(s) > 0; {
+		part, n := s[:1], 1
+		if s[0] == '\\' {
+			var r rune
+			r, n = escape(s)
+			part = utf8.AppendRune(room[:0], r)
+		}
+		if len(text) < len(part) || text[:len(part)] != string(part) {
+			return false
+		}
+		text, s = text[len(part):], s[n:]
+	}
+	return text == ""
+}
+
+// escape reads the escape that s begins with; n is its length.
+func escape(s []byte) (r rune, n int) {
+	if len(s) < 2 {
+		return utf8.RuneError, len(s)
+	}
+	switch s[1] {
+	case 'b':
+		return '\b', 2
+	case 'f':
+		return '\f', 2
+	case 'n':
+		return '\n', 2
+	case 'r':
+		return '\r', 2
+	case 't':
+		return '\t', 2
+	case 'u':
+		r, n = hex4(s[2:])
+		if !utf16.IsSurrogate(r) {
+			return r, 2 + n
+		}
+		if len(s) >= 12 && s[6] == '\\' && s[7] == 'u' {
+			low, _ := hex4(s[8:])
+			if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
+				return pair, 12
+			}
+		}
+		return utf8.RuneError, 6
+	}
+	return rune(s[1]), 2
 }
 
 // hex4 reads four hexadecimal digits; n is 4, or 0 if there are none.

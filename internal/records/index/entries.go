@@ -107,7 +107,7 @@ func (k *Keys) addElements(e *entry, container []byte) error {
 			continue
 		}
 		s := span{start: len(k.buf)}
-		k.buf = append(append(k.buf, k.buf[e.start:prefix]...), ElementEntry)
+		k.buf = append(append(k.buf, k.buf[e.start:prefix]...), ElementEntry(e.expanded))
 		k.buf = append(k.buf, k.buf[e.values:e.marker]...)
 		before := len(k.buf)
 		k.buf = AppendValue(k.buf, it.value, e.ix.Fields[e.expanded].Desc)

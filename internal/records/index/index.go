@@ -13,7 +13,7 @@
 //
 // This package makes what follows the index's number:
 //
-//	class    0x00 a value entry, 0x01 an element entry
+//	class    0x00 a value entry, n an entry for an element of the n-th field
 //	values   one for each field, self-delimiting; all bytes inverted where the field is descending
 //	id       0x00 id, or 0xff inverted(id) 0xff in an index whose last field is descending
 //
@@ -57,11 +57,11 @@ const (
 	MaxElements = 1_000 // scalars of an indexed array, names of an indexed object
 )
 
-// The classes of entries: the first byte of what this package makes.
-const (
-	ValueEntry   = 0x00
-	ElementEntry = 0x01
-)
+// ValueEntry is the class of value entries: the first byte of what this package makes.
+const ValueEntry = 0x00
+
+// ElementEntry is the class of the entries for elements of the i-th field, from 0.
+func ElementEntry(i int) byte { return byte(i + 1) }
 
 // A Field is a field of an index.
 type Field struct {
@@ -73,7 +73,7 @@ type Field struct {
 type Index struct {
 	Number uint32 // in the collection; never used again
 	Name   string
-	Fields []Field
+	Fields []Field // 1 to MaxFields, no path twice
 	Unique bool
 	// Where is the condition under which a record is in the index, nil for all of them. Whoever writes the entries evaluates it.
 	// It depends on the record alone: neither auth nor now.

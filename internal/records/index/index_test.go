@@ -215,8 +215,8 @@ func paths(names ...string) []Field {
 // show writes a key for people.
 func show(ix *Index, k *Keys, i int) string {
 	var b strings.Builder
-	if k.Key(i)[2] == ElementEntry {
-		b.WriteString("element ")
+	if class := k.Key(i)[2]; class != ValueEntry {
+		fmt.Fprintf(&b, "element of %s ", ix.Fields[class-1].Path[0])
 	}
 	rest := k.Key(i)[3:]
 	for _, f := range ix.Fields {
@@ -254,18 +254,18 @@ func TestEntries(t *testing.T) {
 		{[]string{"a", "-b"}, true, `{"a":1,"b":"\n"}`, []string{`1 "\n" id1 unique`}},
 		// Arrays: distinct scalars only, in order; the value entry stands once.
 		{[]string{"a"}, false, `{"a":["y","x","y",1,null,[2],{"z":3}]}`,
-			[]string{`[] id1`, `element null id1`, `element 1 id1`, `element "x" id1`, `element "y" id1`}},
+			[]string{`[] id1`, `element of a null id1`, `element of a 1 id1`, `element of a "x" id1`, `element of a "y" id1`}},
 		{[]string{"a"}, false, `{"a":[]}`, []string{`[] id1`}},
-		{[]string{"a", "b"}, false, `{"a":[1],"b":[2,3]}`, []string{`[] [] id1`, `element 1 [] id1`}},
+		{[]string{"a", "b"}, false, `{"a":[1],"b":[2,3]}`, []string{`[] [] id1`, `element of a 1 [] id1`}},
 		{[]string{"b", "-a"}, false, `{"a":[1,2],"b":true}`,
-			[]string{`true [] id1`, `element true 2 id1`, `element true 1 id1`}},
+			[]string{`true [] id1`, `element of a true 2 id1`, `element of a true 1 id1`}},
 		// Objects as the array of their names.
-		{[]string{"a"}, false, `{"a":{"x":1,"y\u0001":2}}`, []string{`[] id1`, `element "x" id1`, `element "y\u0001" id1`}},
+		{[]string{"a"}, false, `{"a":{"x":1,"y\u0001":2}}`, []string{`[] id1`, `element of a "x" id1`, `element of a "y\u0001" id1`}},
 		// Unique arrays: element by element, null apart.
-		{[]string{"a"}, true, `{"a":["x","x",null]}`, []string{`[] id1`, `element null id1`, `element "x" id1 unique`}},
-		{[]string{"a", "b"}, true, `{"a":["x"],"b":5}`, []string{`[] 5 id1`, `element "x" 5 id1 unique`}},
-		{[]string{"a", "b"}, true, `{"a":["x"]}`, []string{`[] - id1`, `element "x" - id1`}},
-		{[]string{"a", "b"}, true, `{"a":["x"],"b":["y"]}`, []string{`[] [] id1`, `element "x" [] id1`}},
+		{[]string{"a"}, true, `{"a":["x","x",null]}`, []string{`[] id1`, `element of a null id1`, `element of a "x" id1 unique`}},
+		{[]string{"a", "b"}, true, `{"a":["x"],"b":5}`, []string{`[] 5 id1`, `element of a "x" 5 id1 unique`}},
+		{[]string{"a", "b"}, true, `{"a":["x"]}`, []string{`[] - id1`, `element of a "x" - id1`}},
+		{[]string{"a", "b"}, true, `{"a":["x"],"b":["y"]}`, []string{`[] [] id1`, `element of a "x" [] id1`}},
 	} {
 		ix := &Index{Name: "by_it", Fields: paths(test.fields...), Unique: test.unique}
 		var k Keys

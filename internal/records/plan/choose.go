@@ -16,6 +16,7 @@ type way struct {
 	ix     *index.Index  // nil: the records themselves
 	fields []index.Field // of the index
 	idDesc bool          // in the index
+	values bool          // value entries alone are read, and no elements
 
 	equal   int  // how many leading fields are bound to single values
 	unique  bool // so many that there is at most one record for each of them
@@ -28,17 +29,10 @@ var recordFields = []index.Field{{Path: idPath}}
 
 // choose picks the way by the rule in the package's comment, and the one for Plan.Narrow if there is one.
 func (q *query) choose() (best way, narrow *way) {
-	best = way{fields: recordFields, unique: true}
+	best = way{fields: recordFields, unique: true, values: true}
 	q.assess(&best)
 	ranged := best
-	for _, ix := range q.in.Indexes {
-		w := way{ix: ix, fields: ix.Fields, idDesc: ix.IDDesc(), unique: ix.Unique}
-		if ix.Where != nil {
-			if !q.implies(ix.Where) {
-				continue
-			}
-			w.ranged = true
-		}
+	consider := func(w way) {
 		q.assess(&w)
 		if q.better(&w, &best) {
 			best = w
@@ -47,10 +41,36 @@ func (q *query) choose() (best way, narrow *way) {
 			ranged = w
 		}
 	}
+	for _, ix := range q.in.Indexes {
+		w := way{ix: ix, fields: ix.Fields, idDesc: ix.IDDesc(), unique: ix.Unique, values: true}
+		if ix.Where != nil {
+			if !q.implies(ix.Where) {
+				continue
+			}
+			w.ranged = true
+		}
+		consider(w)
+		if q.hasElements(ix) {
+			w.values = false
+			consider(w)
+		}
+	}
 	if best.ordered && best.equal == 0 && !best.ranged && ranged.ranged {
 		narrow = &ranged
 	}
 	return best, narrow
+}
+
+// hasElements reports whether a box is about elements of one of the index's fields.
+func (q *query) hasElements(ix *index.Index) bool {
+	for i := range q.boxes {
+		for _, c := range q.boxes[i].constraints {
+			if c.of == element && Order(ix.Fields).has(c.path) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // better reports whether w goes before v by the rule; of equal ones, that over fewer fields does.
@@ -123,7 +143,7 @@ func (q *query) reach(w *way, b *box) reach {
 	for i := range w.fields {
 		c := b.find(value, w.fields[i].Path)
 		if c == nil || !c.set.points() {
-			if e := b.element(w.fields[i].Path); e != nil && r.elements < 0 && w.ix != nil {
+			if e := b.element(w.fields[i].Path); e != nil && r.elements < 0 && !w.values {
 				c, r.elements = e, i
 			}
 		}

@@ -27,7 +27,7 @@ func (q *query) setRanges(p *Plan) {
 		}
 		key := make([]byte, 0, 128)
 		if w.ix != nil && r.elements >= 0 {
-			key = append(key, index.ElementEntry)
+			key = append(key, index.ElementEntry(r.elements))
 			p.Distinct = p.Distinct || r.ranges > 1 || r.equal <= r.elements
 		} else if w.ix != nil {
 			key = append(key, index.ValueEntry)
@@ -191,7 +191,7 @@ func (p *Plan) key(values [][]byte, id string) (from, behind []byte) {
 	elements, _ := p.q.elements(&p.w)
 	key := []byte{index.ValueEntry}
 	if elements >= 0 {
-		key[0] = index.ElementEntry
+		key[0] = index.ElementEntry(elements)
 	}
 	for i, f := range p.w.fields {
 		if isID(f.Path) { // what follows decides nothing

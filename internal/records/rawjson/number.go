@@ -169,17 +169,18 @@ func decimalOf(text, buf []byte) decimal {
 	return d
 }
 
-// saturatedInt reads an exponent. Beyond a thousand million all are alike: no
+// saturatedInt reads an exponent. Beyond a hundred million all are alike: no
 // text is long enough to bring the number back into a double's range.
 func saturatedInt(text []byte) int {
+	const most = 100_000_000 // ten times that still fits 32 bits
 	negative := text[0] == '-'
 	if negative || text[0] == '+' {
 		text = text[1:]
 	}
 	n := 0
 	for _, c := range text {
-		n = min(n*10+int(c-'0'), 1_000_000_000)
-		if n == 1_000_000_000 {
+		if n = n*10 + int(c-'0'); n >= most {
+			n = most
 			break
 		}
 	}

@@ -19,11 +19,11 @@ const (
 // are there. The record is canonical JSON without its system fields, and so is
 // the result.
 func (s *Schema) ApplyDefaults(dst, raw []byte) ([]byte, error) {
-	if s.fills == nil {
+	if !s.root.fills {
 		return append(dst, raw...), nil
 	}
-	f := filler{fills: s.fills, max: len(dst) + len(raw) + maxAdded}
-	out, ok := f.value(dst, []*node{s.root}, raw, 0)
+	f := filler{max: len(dst) + len(raw) + maxAdded}
+	out, ok := f.value(dst, s.root.layers(), raw, 0)
 	if !ok {
 		return dst, errs.New(errs.TooLarge, "with its schema's defaults the record would be too large; send fewer list items at a time")
 	}
@@ -32,32 +32,39 @@ func (s *Schema) ApplyDefaults(dst, raw []byte) ([]byte, error) {
 
 // A filler writes values with their defaults.
 type filler struct {
-	fills map[*node]bool
-	max   int // length of the output
+	max int // length of the output
 }
 
-// value appends raw, which the schemas of nodes apply to. It is false when that
-// grows too large or too deep.
-func (f *filler) value(dst []byte, nodes []*node, raw []byte, level int) ([]byte, bool) {
+// value appends raw, which the schemas of layers apply to. It is false when
+// that grows too large or too deep.
+func (f *filler) value(dst []byte, layers []*node, raw []byte, level int) ([]byte, bool) {
 	if level > maxLevels || len(dst)+len(raw) > f.max {
 		return dst, false
 	}
-	var layers []*node
-	for _, n := range nodes {
-		if f.fills[n] {
-			layers = append(layers, n.layers()...)
+	if len(layers) > 0 {
+		switch rawjson.KindOf(raw) {
+		case rawjson.Object:
+			return f.object(dst, layers, raw, level)
+		case rawjson.Array:
+			return f.array(dst, layers, raw, level)
 		}
 	}
-	if len(layers) == 0 {
-		return append(dst, raw...), true
-	}
-	switch rawjson.KindOf(raw) {
-	case rawjson.Object:
-		return f.object(dst, layers, raw, level)
-	case rawjson.Array:
-		return f.array(dst, layers, raw, level)
-	}
 	return append(dst, raw...), true
+}
+
+// filling is the layers of those nodes that have something to fill in.
+func filling(nodes []*node) []*node {
+	var layers []*node
+	for _, n := range nodes {
+		if n.fills {
+			if layers == nil {
+				layers = n.layers() // nearly always all there is
+			} else {
+				layers = append(slices.Clip(layers), n.layers()...)
+			}
+		}
+	}
+	return layers
 }
 
 func (f *filler) array(dst []byte, layers []*node, raw []byte, level int) ([]byte, bool) {
@@ -68,7 +75,7 @@ func (f *filler) array(dst []byte, layers []*node, raw []byte, level int) ([]byt
 			dst = append(dst, ',')
 		}
 		var ok bool
-		if dst, ok = f.value(dst, elementsOf(layers, i), it.Value(), level+1); !ok {
+		if dst, ok = f.value(dst, filling(elementsOf(layers, i)), it.Value(), level+1); !ok {
 			return dst, false
 		}
 	}
@@ -90,43 +97,58 @@ func elementsOf(layers []*node, i int) []*node {
 
 func (f *filler) object(dst []byte, layers []*node, raw []byte, level int) ([]byte, bool) {
 	dst = append(dst, '{')
-	first := true
-	comma := func() {
-		if !first {
+	start := len(dst)
+	ok, next := true, 0
+	var present uint64 // of the first layer's first 64 members
+	for it := rawjson.Members(raw); it.Next(); {
+		if len(dst) > start {
 			dst = append(dst, ',')
 		}
-		first = false
-	}
-	ok := true
-	for it := rawjson.Members(raw); it.Next() && ok; {
-		comma()
 		dst = append(append(dst, it.Key()...), ':')
-		dst, ok = f.value(dst, propertiesOf(layers, it.Key()), it.Value(), level+1)
+		var room [4]*node
+		nodes := room[:0]
+		for i, l := range layers {
+			m := l.find(it.Key(), next)
+			if m < 0 {
+				continue
+			}
+			if i == 0 {
+				next = m + 1
+				if m < 64 {
+					present |= 1 << m
+				}
+			}
+			if sub := l.members[m].node; sub != nil && sub.fills {
+				nodes = append(nodes, sub)
+			}
+		}
+		if dst, ok = f.value(dst, filling(nodes), it.Value(), level+1); !ok {
+			return dst, false
+		}
 	}
-	for i, n := range layers {
-		for _, m := range n.members {
+	for i, l := range layers {
+		for _, j := range l.defaulted {
+			m := l.members[j]
+			if i == 0 && j < 64 && present&(1<<j) != 0 || rawjson.Get(raw, m.name) != nil || hasDefault(layers[:i], m.key) {
+				continue
+			}
+			if len(dst) > start {
+				dst = append(dst, ',')
+			}
+			dst = append(append(dst, m.key...), ':')
+			nodes := propertiesOf(layers, m.key)
+			from := m.node.byDefault()
+			if from.filled != nil && len(nodes) == 1 && from == m.node {
+				dst, ok = append(dst, from.filled...), len(dst)+len(from.filled) <= f.max
+			} else {
+				dst, ok = f.value(dst, filling(nodes), from.fallback, level+1)
+			}
 			if !ok {
 				return dst, false
 			}
-			if m.node == nil || rawjson.Get(raw, m.name) != nil || isProperty(layers[:i], m.key) {
-				continue
-			}
-			nodes := propertiesOf(layers, m.key)
-			from := withDefault(nodes)
-			if from == nil {
-				continue
-			}
-			comma()
-			dst = append(append(dst, m.key...), ':')
-			if from.filled != nil && len(nodes) == 1 {
-				dst = append(dst, from.filled...)
-				ok = len(dst) <= f.max
-			} else {
-				dst, ok = f.value(dst, nodes, from.fallback, level+1)
-			}
 		}
 	}
-	return append(dst, '}'), ok
+	return append(dst, '}'), true
 }
 
 // propertiesOf is the schemas that "properties" have for a quoted name.
@@ -140,33 +162,49 @@ func propertiesOf(layers []*node, key []byte) []*node {
 	return nodes
 }
 
-func isProperty(layers []*node, key []byte) bool { return len(propertiesOf(layers, key)) > 0 }
+// hasDefault tells whether one of these layers fills in a quoted name.
+func hasDefault(layers []*node, key []byte) bool {
+	return slices.ContainsFunc(layers, func(n *node) bool {
+		return slices.Contains(n.defaulted, n.find(key, 0))
+	})
+}
 
-// withDefault is the first schema that applies and has a default, nil if none.
-func withDefault(nodes []*node) *node {
-	for _, n := range nodes {
-		for _, layer := range n.layers() {
-			if layer.fallback != nil {
-				return layer
-			}
+// byDefault is the first schema that surely applies and has a default, nil if none.
+func (n *node) byDefault() *node {
+	for _, l := range n.layers() {
+		if l.fallback != nil {
+			return l
 		}
 	}
 	return nil
 }
 
-// defaults fills in and checks every default of the schema. It returns which
-// nodes have some in or below them, nil if there are none.
-func (p *parser) defaults(lib *library, s *Schema) map[*node]bool {
-	fills := filling(p.nodes)
-	if len(fills) == 0 {
-		return nil
+// defaults works out where defaults are, fills them in and checks them all.
+func (p *parser) defaults(lib *library, s *Schema) {
+	for _, n := range p.nodes {
+		n.applied = n.layers()
+	}
+	for _, n := range p.nodes {
+		for i, m := range n.members {
+			if m.node != nil && m.node.byDefault() != nil {
+				n.defaulted = append(n.defaulted, i)
+			}
+		}
+	}
+	for changed := true; changed; { // as often as references lead backwards
+		changed = false
+		for _, n := range slices.Backward(p.nodes) {
+			if !n.fills && slices.ContainsFunc(n.layers(), (*node).fillsItself) {
+				n.fills, changed = true, true
+			}
+		}
 	}
 	for _, n := range p.nodes {
 		if n.fallback == nil {
 			continue
 		}
-		f := filler{fills: fills, max: maxDefault}
-		filled, ok := f.value(nil, []*node{n}, n.fallback, 0)
+		f := filler{max: maxDefault}
+		filled, ok := f.value(nil, filling([]*node{n}), n.fallback, 0)
 		if !ok {
 			p.problem(n.pointer+"/default", "default", "is too large with the defaults inside it, or never ends")
 			continue
@@ -181,27 +219,12 @@ func (p *parser) defaults(lib *library, s *Schema) map[*node]bool {
 		}
 		n.filled = slices.Clip(filled)
 	}
-	return fills
 }
 
-// filling is the nodes that have properties with defaults, in or below them.
-func filling(nodes []*node) map[*node]bool {
-	fills := map[*node]bool{}
-	for changed := true; changed; { // as often as references lead backwards
-		changed = false
-		for _, n := range slices.Backward(nodes) {
-			if fills[n] {
-				continue
-			}
-			for _, l := range n.layers() {
-				if slices.ContainsFunc(l.members, func(m member) bool {
-					return m.node != nil && (fills[m.node] || withDefault([]*node{m.node}) != nil)
-				}) || l.items != nil && fills[l.items] || slices.ContainsFunc(l.prefixItems, func(c *node) bool { return fills[c] }) {
-					fills[n], changed = true, true
-					break
-				}
-			}
-		}
-	}
-	return fills
+// fillsItself tells whether there are defaults in or below n, its references
+// and "allOf" aside.
+func (n *node) fillsItself() bool {
+	fills := func(c *node) bool { return c != nil && c.fills }
+	return len(n.defaulted) > 0 || fills(n.items) || slices.ContainsFunc(n.prefixItems, fills) ||
+		slices.ContainsFunc(n.members, func(m member) bool { return fills(m.node) })
 }

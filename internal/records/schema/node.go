@@ -59,9 +59,12 @@ type node struct {
 
 	elsewhere []*node // "$defs", "definitions", "contentSchema": nothing applies them here
 
-	fallback []byte // "default"; nil: none
-	filled   []byte // the same with the defaults inside it
-	readOnly bool
+	fallback  []byte  // "default"; nil: none
+	filled    []byte  // the same with the defaults inside it
+	applied   []*node // layers, kept
+	fills     bool    // properties in or below it have defaults
+	defaulted []int   // which of members have a default
+	readOnly  bool
 
 	plain bool // has keywords of the quick way only
 }
@@ -105,16 +108,6 @@ func (n *node) find(key []byte, next int) int {
 	return -1
 }
 
-// property is the schema that "properties" has for a name, nil if none.
-func (n *node) property(name string) *node {
-	for i := range n.members {
-		if n.members[i].name == name {
-			return n.members[i].node
-		}
-	}
-	return nil
-}
-
 // names are those of "properties".
 func (n *node) names() []string {
 	var names []string
@@ -146,6 +139,9 @@ func (n *node) inPlace(f func(*node)) {
 // layers are the schemas that surely apply to a value of n: itself, and through
 // "$ref" and "allOf".
 func (n *node) layers() []*node {
+	if n.applied != nil {
+		return n.applied
+	}
 	list := []*node{n}
 	for i := 0; i < len(list); i++ {
 		for _, r := range list[i].refs {
@@ -169,8 +165,6 @@ const (
 	typeString
 	typeArray
 	typeObject
-
-	typeAny = typeNull | typeBoolean | typeNumber | typeInteger | typeString | typeArray | typeObject
 )
 
 var typeNames = []struct {

@@ -26,7 +26,6 @@ type Schema struct {
 	readOnly [][]string
 	shape    *expr.Shape
 	never    map[*expr.Shape]bool // shapes that no value has
-	fills    map[*node]bool       // whether there are defaults in or below; nil: none at all
 }
 
 // Compile makes a Schema of its JSON. The error is an *errs.Error with every
@@ -68,7 +67,7 @@ func Compile(raw []byte) (*Schema, error) {
 	s := &Schema{root: root, nodes: p.byPointer, levels: p.levels()}
 	if len(p.problems) == 0 { // else the ways through it may be too many to walk
 		s.readOnly = p.readOnly(root)
-		s.fills = p.defaults(lib, s)
+		p.defaults(lib, s)
 	}
 	if len(p.problems) > 0 {
 		return nil, refuse(p.problems...)

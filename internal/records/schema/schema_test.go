@@ -363,3 +363,33 @@ func BenchmarkCompile(b *testing.B) {
 		compile(b, tenFields)
 	}
 }
+
+// No schema and no record make it panic, and defaults keep a record canonical.
+func FuzzSchema(f *testing.F) {
+	f.Add([]byte(tenFields), []byte(tenFieldRecord))
+	f.Add([]byte(`{"$ref":"#/$defs/a","$defs":{"a":{"properties":{"x":{"$ref":"#/$defs/a","default":{"y":1}}},"propertyNames":{"maxLength":3}}}}`), []byte(`{"x":{"long name":1}}`))
+	f.Add([]byte(`{"oneOf":[{"prefixItems":[{"enum":[1]}],"contains":{"not":{}}},{"if":{},"then":false}],"unevaluatedItems":false}`), []byte(`[1,2]`))
+	f.Add([]byte(`{"patternProperties":{"^a":{"readOnly":true}},"dependentRequired":{"a":["b"]},"required":["c"],"multipleOf":0.1,"format":"uri"}`), []byte(`{"a":1}`))
+	f.Fuzz(func(t *testing.T, definition, record []byte) {
+		raw, err := rawjson.Canonical(nil, record, rawjson.Limits{})
+		if err != nil {
+			return
+		}
+		s, err := schema.Compile(definition)
+		if err != nil {
+			faultsOf(t, err)
+			return
+		}
+		s.Validate(raw)
+		s.Forbids([]string{"a", "b"})
+		s.ReadOnly()
+		out, err := s.ApplyDefaults(nil, raw)
+		if err == nil && string(canonical(t, string(out))) != string(out) {
+			t.Errorf("with defaults: %s", out)
+		}
+		again, err := s.ApplyDefaults(nil, out)
+		if err == nil && string(again) != string(out) {
+			t.Errorf("defaults twice: %s, then %s", out, again)
+		}
+	})
+}

@@ -1,0 +1,64 @@
+//go:build linux
+
+package api_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"croft/internal/app/apptest"
+)
+
+// On a full disk writes are refused and reads go on; when there is room again, so do writes, and nothing is half there.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=3m,mode=0700"); err != nil {
+		t.Skip("a small disk to fill needs the right to mount one: ", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	data := filepath.Join(dir, "croft.db")
+	s := apptest.StartAt(t, data)
+	local := s.Local()
+	local.Do("PUT", "/api/v1/collections/notes", open).Want(t, 201)
+	body := fmt.Sprintf(`{"text":%q}`, strings.Repeat("x", 50_000))
+	stored := 0
+	for {
+		r := local.Do("POST", "/api/v1/records/notes", body)
+		if r.Status == 507 {
+			if p := r.Problem(); p.Code != "disk_full" || !strings.Contains(p.Detail, "room") {
+				t.Errorf("problem: %s", r.Body)
+			}
+			break
+		}
+		r.Want(t, 201)
+		if stored++; stored > 100 {
+			t.Fatal("5 MB went onto a disk of 3 MiB")
+		}
+	}
+	count := func() int {
+		var all struct{ Count int }
+		local.Do("GET", "/api/v1/records/notes?count=true&fields=id", nil).Want(t, 200).JSON(&all)
+		return all.Count
+	}
+	if got := count(); got != stored {
+		t.Errorf("%d records, and %d were acknowledged", got, stored)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=16m,mode=0700"); err != nil {
+		t.Fatal(err)
+	}
+	local.Do("POST", "/api/v1/records/notes", body).Want(t, 201)
+	if got := count(); got != stored+1 {
+		t.Errorf("%d records after there was room again, want %d", got, stored+1)
+	}
+	if err := s.Stop(); err != nil && !errors.Is(err, syscall.ENOSPC) {
+		t.Error(err)
+	}
+}
