@@ -24,15 +24,6 @@ func (a *Auth) HashesWaiting() int { return int(a.hasher.waiting.Load()) }
 func (a *Auth) StoreUses(ctx context.Context) error { return a.storeUses(ctx) }
 func (a *Auth) Sweep(ctx context.Context) error     { return a.sweep(ctx) }
 
-// Cached is how many callers are in memory.
-func (a *Auth) Cached() int {
-	a.cache.mu.RLock()
-	defer a.cache.mu.RUnlock()
-	return len(a.cache.entries)
-}
-
-const CacheSize = cacheSize
-
 // Throttled is how many networks are remembered for their failures.
 func (a *Auth) Throttled() int { return len(a.networks.keys) }
 

@@ -28,7 +28,8 @@ const (
 	busyRetry  = 2 * time.Second
 
 	// lullAfter is how long after the last hash its memory goes back to the operating system. Left to itself, the
-	// collector keeps it for minutes; after each hash it would cost a tenth of it.
+	// collector keeps some 40 MiB for minutes; giving it back after each hash makes that cost half as much again (31 ms
+	// of CPU, 45 ms so).
 	lullAfter = 3 * time.Second
 )
 

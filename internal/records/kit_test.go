@@ -22,14 +22,14 @@ var (
 
 // kit is a Records on a file of its own, and what tests do with it.
 type kit struct {
-	*testing.T
+	testing.TB
 	*records.Records
 	db *store.DB
 }
 
-func newKit(t *testing.T, o records.Options) *kit {
+func newKit(t testing.TB, o records.Options) *kit {
 	t.Helper()
-	k := &kit{T: t, db: storetest.New(t)}
+	k := &kit{TB: t, db: storetest.New(t)}
 	var err error
 	if k.Records, err = records.New(k.db, o); err != nil {
 		t.Fatal(err)

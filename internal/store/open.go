@@ -73,7 +73,9 @@ func Open(path string, o Options) (*DB, error) {
 func (db *DB) open(o Options) (err error) {
 	defer func() {
 		if err != nil && db.file != nil {
-			_ = db.file.Close() // bbolt closes it too, but not when it panics
+			// bbolt does this itself, unless it panicked: then the mapping stays, and would keep the lock.
+			_ = unlock(db.file)
+			_ = db.file.Close()
 		}
 	}()
 	defer recoverDamage(&err)

@@ -19,6 +19,7 @@
 //
 // A missing field, an order between different types (1 < "a"), an overflow, or a condition that is no bool is an
 // error; == and in between different types are just false. && and || absorb an error where the other side decides.
+// has(a.b) is an error, too, where a is missing or no object.
 // An expression that ends in an error does not match: status != "done" leaves out records that have no status,
 // !has(record.status) || record.status != "done" does not. When nobody is signed in, auth has no members: a comparison with
 // auth.id is neither true nor false then.

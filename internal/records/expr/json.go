@@ -80,6 +80,9 @@ func member(obj []byte, name string) []byte {
 // borrow is b as a string without a copy, for use while b stays as it is.
 func borrow(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
+// view is s as bytes without a copy. They must not be written to; nothing writes to a Value's bytes.
+func view(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
 // nameIs reports whether a quoted name is name.
 func nameIs(quoted []byte, name string) bool {
 	if len(quoted) < 2 {

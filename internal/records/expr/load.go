@@ -166,17 +166,17 @@ func authMember(p *Program, name string, out *Value) bool {
 	}
 	switch name {
 	case "id":
-		p.setText(out, a.ID)
+		out.typ, out.b = TypeString, view(a.ID)
 	case "email":
-		p.setText(out, a.Email)
+		out.typ, out.b = TypeString, view(a.Email)
 	case "verified":
 		out.setBool(a.Verified)
 	case "roles":
-		out.typ, out.b = TypeList, nil
-		out.list = make([]Value, len(a.Roles)) // Bind has folded this where it is asked often
-		for i, role := range a.Roles {
-			out.list[i] = StringValue(role)
+		p.roles = p.roles[:0]
+		for _, role := range a.Roles {
+			p.roles = append(p.roles, Value{typ: TypeString, b: view(role)})
 		}
+		out.typ, out.b, out.list = TypeList, nil, p.roles
 	case "token":
 		if a.Token == nil {
 			return false
@@ -184,13 +184,6 @@ func authMember(p *Program, name string, out *Value) bool {
 		out.decode(a.Token, &p.scratch)
 	}
 	return true
-}
-
-// setText sets out to a copy of s in the scratch memory.
-func (p *Program) setText(out *Value, s string) {
-	start := len(p.scratch)
-	p.scratch = append(p.scratch, s...)
-	out.typ, out.b = TypeString, p.scratch[start:len(p.scratch):len(p.scratch)]
 }
 
 // pick sets out to the member of an object.

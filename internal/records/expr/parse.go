@@ -141,7 +141,7 @@ func flat(args []*Node, kind Kind, n *Node) []*Node {
 }
 
 var (
-	relations       = map[string]Op{"==": Equal, "!=": NotEqual, "<": Less, "<=": LessEqual, ">": Greater, ">=": GreaterEqual}
+	relations       = map[string]Op{"==": Equal, "!=": NotEqual, "<": Less, "<=": LessEqual, ">": Greater, ">=": GreaterEqual, "in": In}
 	sums            = map[string]Op{"+": Add, "-": Subtract}
 	products        = map[string]Op{"*": Multiply, "/": Divide, "%": Modulo}
 	constantsByName = map[string]Value{"true": TrueValue, "false": FalseValue, "null": NullValue}
@@ -155,13 +155,8 @@ func (p *parser) product() *Node  { return p.binary(products, p.unary) }
 func (p *parser) binary(ops map[string]Op, operand func() *Node) *Node {
 	n := operand()
 	for {
-		op := OpNone
-		if p.tok.kind == signToken {
-			op = ops[p.tok.text]
-		} else if p.tok.kind == identToken && p.tok.text == "in" && ops[">="] != OpNone {
-			op = In
-		}
-		if op == OpNone {
+		op := ops[p.tok.text]
+		if op == OpNone || p.tok.kind != signToken && p.tok.kind != identToken {
 			return n
 		}
 		pos := p.tok.pos

@@ -82,6 +82,7 @@ type Program struct {
 	gen     uint64    // counts evaluations
 	cells   [2][]cell // the fields of record and before, by slot
 	vars    []Value   // the loop variables, by depth
+	roles   []Value   // auth.roles; filling it again within one evaluation changes nothing
 	scratch []byte    // where strings are decoded and joined
 	steps   int64     // how many are left; below 0 the evaluation fails, whatever else comes out
 	fault   fault     // the latest

@@ -76,7 +76,7 @@ type Index struct {
 	Fields []Field // 1 to MaxFields, no path twice
 	Unique bool
 	// Where is the condition under which a record is in the index, nil for all of them. Whoever writes the entries evaluates it.
-	// It depends on the record alone: neither auth nor now.
+	// It depends on the record alone, neither on auth nor on now, and is as expr.Bind leaves it.
 	Where *expr.Expr
 }
 

@@ -23,7 +23,6 @@ var (
 	isMissing  = set{{missing, afterMissing}}
 	isTrue     = typeSet(index.True)
 	isFalse    = typeSet(index.False)
-	isNull     = typeSet(index.Null)
 )
 
 // typeSet is the set of all values that a tag begins.
@@ -66,11 +65,10 @@ func (q *query) atom(n *expr.Node, negated bool) (c constraint, exact, ok bool) 
 			c.set = typeSet(index.Container)
 			return c, false, true
 		}
-		literal, is := constant(right)
-		if !is {
+		if right.Kind != expr.Literal {
 			return c, false, false
 		}
-		c.set, ok = q.comparison(op, &literal)
+		c.set, ok = q.comparison(op, &right.Value)
 		return c, ok, ok
 	case expr.Call:
 		if n.Name == "startsWith" && !negated && len(n.Args) == 2 {
@@ -111,16 +109,6 @@ func opposite(op expr.Op) expr.Op {
 		return expr.Less
 	}
 	return expr.OpNone // arithmetic: no condition
-}
-
-// constant is the value of a literal, with its sign.
-func constant(n *expr.Node) (v expr.Value, ok bool) {
-	if n.Kind == expr.Neg && n.Args[0].Kind == expr.Literal && n.Args[0].Value.Number() {
-		operand := n.Args[0].Value
-		f, exact := operand.Float()
-		return expr.DoubleValue(-f), exact
-	}
-	return n.Value, n.Kind == expr.Literal
 }
 
 // comparison is the set of JSON values for which "value op v" is true; ok is false where no set is known.
@@ -254,15 +242,11 @@ func (q *query) membership(n *expr.Node, negated bool) (c constraint, exact, ok 
 		return q.oneOf(c, right.Args)
 	}
 	of, path, is := q.subject(right)
-	if !is || of != value {
-		return c, false, false
-	}
-	literal, is := constant(left)
-	if !is {
+	if !is || of != value || left.Kind != expr.Literal {
 		return c, false, false
 	}
 	c.of, c.path = element, path
-	c.set, ok = q.comparison(expr.Equal, &literal)
+	c.set, ok = q.comparison(expr.Equal, &left.Value)
 	return c, ok, ok
 }
 
@@ -270,11 +254,10 @@ func (q *query) membership(n *expr.Node, negated bool) (c constraint, exact, ok 
 func (q *query) oneOf(c constraint, literals []*expr.Node) (_ constraint, exact, ok bool) {
 	var points []span // apart from the query's memory: comparison uses that
 	for _, n := range literals {
-		literal, is := constant(n)
-		if !is {
+		if n.Kind != expr.Literal {
 			return c, false, false
 		}
-		s, is := q.comparison(expr.Equal, &literal)
+		s, is := q.comparison(expr.Equal, &n.Value)
 		if !is {
 			return c, false, false
 		}

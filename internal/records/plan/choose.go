@@ -23,6 +23,9 @@ type way struct {
 	ranged  bool // the next field is bound to a range of one type, or the index has a condition
 	ordered bool
 	reverse bool
+
+	elements int  // which field is bound by its elements, -1 if none is
+	mixed    bool // there is no one answer to that for all boxes
 }
 
 var recordFields = []index.Field{{Path: idPath}}
@@ -32,33 +35,44 @@ func (q *query) choose() (best way, narrow *way) {
 	best = way{fields: recordFields, unique: true, values: true}
 	q.assess(&best)
 	ranged := best
-	consider := func(w way) {
-		q.assess(&w)
-		if q.better(&w, &best) {
-			best = w
-		}
-		if w.ranged && (!ranged.ranged || q.better(&w, &ranged)) {
-			ranged = w
-		}
-	}
 	for _, ix := range q.in.Indexes {
-		w := way{ix: ix, fields: ix.Fields, idDesc: ix.IDDesc(), unique: ix.Unique, values: true}
-		if ix.Where != nil {
-			if !q.implies(ix.Where) {
-				continue
+		q.ways(ix, func(w way) {
+			if q.better(&w, &best) {
+				best = w
 			}
-			w.ranged = true
-		}
-		consider(w)
-		if q.hasElements(ix) {
-			w.values = false
-			consider(w)
-		}
+			if w.ranged && (!ranged.ranged || q.better(&w, &ranged)) {
+				ranged = w
+			}
+		})
 	}
-	if best.ordered && best.equal == 0 && !best.ranged && ranged.ranged {
+	if ranged.narrows(&best) {
 		narrow = &ranged
 	}
 	return best, narrow
+}
+
+// ways calls do with each way over an index, if the filter allows any.
+func (q *query) ways(ix *index.Index, do func(way)) {
+	w := way{ix: ix, fields: ix.Fields, idDesc: ix.IDDesc(), unique: ix.Unique, values: true}
+	if ix.Where != nil {
+		if !q.implies(ix.Where) {
+			return
+		}
+		w.ranged = true
+	}
+	elements := w
+	q.assess(&w)
+	do(w)
+	if q.hasElements(ix) {
+		elements.values = false
+		q.assess(&elements)
+		do(elements)
+	}
+}
+
+// narrows reports whether w reads fewer records than v, which goes before it because it gives the order.
+func (w *way) narrows(v *way) bool {
+	return v.ordered && !v.ranged && !v.unique && w.ranged && w.equal >= v.equal
 }
 
 // hasElements reports whether a box is about elements of one of the index's fields.
@@ -97,22 +111,25 @@ func (q *query) score(w *way) int {
 	return score
 }
 
-// assess fills in what the way makes of the query. It comes with unique saying whether the index is.
+// assess fills in what the way makes of the query. It comes with unique saying whether the index is, and ranged whether that
+// has a condition.
 func (q *query) assess(w *way) {
-	if len(q.boxes) > 0 {
-		w.equal = len(w.fields)
-	}
-	ranged := len(q.boxes) > 0
+	w.equal, w.elements = len(w.fields), -1
+	ranged := true
 	for i := range q.boxes {
 		r := q.reach(w, &q.boxes[i])
-		w.equal = min(w.equal, r.equal)
+		bound := r.tail != nil && r.tail.set.bracketed()
+		switch {
+		case r.equal < w.equal:
+			w.equal, ranged = r.equal, bound
+		case r.equal == w.equal:
+			ranged = ranged && bound
+		}
 		w.unique = w.unique && r.equal == len(w.fields) && !r.null
+		w.mixed = w.mixed || i > 0 && r.elements != w.elements
+		w.elements = r.elements
 	}
-	for i := range q.boxes {
-		r := q.reach(w, &q.boxes[i])
-		ranged = ranged && (r.equal > w.equal || r.tail != nil && r.tail.set.bracketed())
-	}
-	w.ranged = w.ranged || ranged
+	w.ranged = w.ranged || ranged && len(q.boxes) > 0
 	w.ordered, w.reverse = q.follows(w)
 }
 
@@ -165,21 +182,6 @@ func (q *query) reach(w *way, b *box) reach {
 	return r
 }
 
-// elements is the field that the way binds by its elements, the same for all boxes; -1 if there is none.
-func (q *query) elements(w *way) (at int, same bool) {
-	for i := range q.boxes {
-		r := q.reach(w, &q.boxes[i])
-		if i > 0 && r.elements != at {
-			return 0, false
-		}
-		at = r.elements
-	}
-	if len(q.boxes) == 0 {
-		at = -1
-	}
-	return at, true
-}
-
 // fixed is the one value at the path that all records which match have, as far as the boxes tell; for elements, the
 // one element.
 func (q *query) fixed(of subject, path []string) (v []byte, ok bool) {
@@ -203,8 +205,7 @@ func (q *query) fixed(of subject, path []string) (v []byte, ok bool) {
 // follows reports whether the way's keys are in the order of the sort, and whether they must be read in reverse for
 // it. Fields that are fixed decide nothing, neither in the keys nor in the sort.
 func (q *query) follows(w *way) (ordered, reverse bool) {
-	elements, same := q.elements(w)
-	if !same {
+	if w.mixed {
 		return false, false
 	}
 	i := 0
@@ -222,13 +223,13 @@ func (q *query) follows(w *way) (ordered, reverse bool) {
 				continue
 			}
 		}
-		for i < len(w.fields) && q.passes(w, i, elements) {
+		for i < len(w.fields) && q.passes(w, i) {
 			i++
 		}
 		switch {
 		case i < len(w.fields):
 			f := &w.fields[i]
-			if i == elements || !slices.Equal(f.Path, s.Path) || !agree(f.Desc, s.Desc) {
+			if !slices.Equal(f.Path, s.Path) || !agree(f.Desc, s.Desc) {
 				return false, false
 			}
 			i++
@@ -240,12 +241,12 @@ func (q *query) follows(w *way) (ordered, reverse bool) {
 }
 
 // passes reports whether the i-th field of the way is the same in all keys that are read of records which match.
-func (q *query) passes(w *way, i, elements int) bool {
+func (q *query) passes(w *way, i int) bool {
 	if isID(w.fields[i].Path) {
 		return false
 	}
 	of := value
-	if i == elements {
+	if i == w.elements {
 		of = element
 	}
 	_, is := q.fixed(of, w.fields[i].Path)

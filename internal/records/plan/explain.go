@@ -52,9 +52,7 @@ func (p *Plan) Explain() Explanation {
 	} else if len(rest) > 1 {
 		e.Filter = text(&expr.Node{Kind: expr.And, Args: rest})
 	}
-	for i := range p.q.boxes {
-		e.Elements = e.Elements || p.q.reach(&p.w, &p.q.boxes[i]).elements >= 0
-	}
+	e.Elements = p.w.mixed || p.w.elements >= 0
 	if p.Narrow != nil {
 		narrow := p.Narrow.Explain()
 		e.Narrow = &narrow

@@ -1,15 +1,14 @@
 package plan
 
 import (
-	"slices"
 	"strings"
 
 	"croft/internal/records/index"
 )
 
 // Needs is the definition of an index that would serve a query which has none: its fields, those that descend with a
-// "-" in front. It is nil where no further index would help. It goes by the filter, so a filter with the read rule gives
-// away the rule's fields.
+// "-" in front. It is nil where no further index would change how the query is run. It goes by the filter, so that of
+// a filter with the read rule gives away the rule's fields.
 func Needs(in Input) []string {
 	q := newQuery(in.Filter)
 	q.in, q.sort = in, in.Sort.Total()
@@ -37,7 +36,7 @@ func Needs(in Input) []string {
 	for _, fields := range []Order{
 		join(equal, sorted), join(equal, ranged[:min(1, len(ranged))]), join(equal, sorted, ranged), join(equal, ranged),
 	} {
-		if len(fields) > 0 && len(fields) <= index.MaxFields && !q.indexed(fields) {
+		if len(fields) > 0 && len(fields) <= index.MaxFields && q.helps(fields) {
 			return names(fields)
 		}
 	}
@@ -58,13 +57,13 @@ func (q *query) everywhere(c *constraint) bool {
 	return true
 }
 
-// indexed reports whether the query has an index over these very fields.
-func (q *query) indexed(fields Order) bool {
-	return slices.ContainsFunc(q.in.Indexes, func(ix *index.Index) bool {
-		return ix.Where == nil && slices.EqualFunc(fields, ix.Fields, func(a, b index.Field) bool {
-			return a.Desc == b.Desc && slices.Equal(a.Path, b.Path)
-		})
+// helps reports whether an index over these fields would be used for the query.
+func (q *query) helps(fields Order) (helps bool) {
+	best, narrow := q.choose()
+	q.ways(&index.Index{Fields: fields}, func(w way) {
+		helps = helps || q.score(&w) > q.score(&best) || narrow == nil && w.narrows(&best)
 	})
+	return helps
 }
 
 // join puts orders behind each other; fields that are there already are left out.

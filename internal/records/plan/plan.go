@@ -25,8 +25,9 @@
 //  5. the next field is bound to a range;
 //  6. the records themselves, the index named first.
 //
-// Where the rows are counted, all of them are read anyway, so 5 goes before 4. When 4 wins although there is an index
-// for 5, that second plan is in Plan.Narrow: a caller who finds but few entries in its ranges does better to sort those.
+// Between ways with the same leading fields bound, 3 to 6 decide. Where the rows are counted, all of them are read anyway,
+// so 5 goes before 4. When 4 wins although there is an index for 5, that second plan is in Plan.Narrow: a caller who finds
+// but few entries in its ranges does better to sort those.
 //
 // An index with a condition is used only where the filter implies it (see implies).
 package plan

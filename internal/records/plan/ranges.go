@@ -43,8 +43,7 @@ func (q *query) setRanges(p *Plan) {
 		}
 	case len(q.boxes) > 1:
 		p.Ranges = joined(p.Ranges)
-		elements, same := q.elements(w)
-		p.Distinct = p.Distinct || len(p.Ranges) > 1 && (!same || elements >= 0)
+		p.Distinct = p.Distinct || len(p.Ranges) > 1 && (w.mixed || w.elements >= 0)
 	}
 }
 
@@ -188,10 +187,9 @@ func (p *Plan) key(values [][]byte, id string) (from, behind []byte) {
 	if p.Index == nil {
 		return []byte(id), append([]byte(id), 0x00)
 	}
-	elements, _ := p.q.elements(&p.w)
 	key := []byte{index.ValueEntry}
-	if elements >= 0 {
-		key[0] = index.ElementEntry(elements)
+	if p.w.elements >= 0 {
+		key[0] = index.ElementEntry(p.w.elements)
 	}
 	for i, f := range p.w.fields {
 		if isID(f.Path) { // what follows decides nothing
@@ -199,7 +197,7 @@ func (p *Plan) key(values [][]byte, id string) (from, behind []byte) {
 			return key, index.After(bytes.Clone(key))
 		}
 		of := value
-		if i == elements {
+		if i == p.w.elements {
 			of = element
 		}
 		if v, is := p.q.fixed(of, f.Path); is {

@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	count = flag.Int("n", 20_000, "how many random expressions to compare")
+	count = flag.Int("n", 100_000, "how many random expressions to compare")
 	seed  = flag.Uint64("seed", 0, "the seed of the random expressions; 0 takes one from the clock")
 )
 
