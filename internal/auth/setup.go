@@ -65,7 +65,7 @@ func (a *Auth) Setup(ctx context.Context, in SetupIn, from Client) (*SignIn, err
 	if err != nil {
 		return nil, err
 	}
-	u, err := a.newUser(in.Email, "", []string{identity.Admin}, phc)
+	u, err := a.newUser(in.Email, "", []string{identity.Admin}, place, phc)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func (a *Auth) Signup(ctx context.Context, in SignupIn, from Client) (*SignIn, e
 	if err != nil {
 		return nil, err
 	}
-	u, err := a.newUser(in.Email, in.Name, []string{}, phc)
+	u, err := a.newUser(in.Email, in.Name, []string{}, place, phc)
 	if err != nil {
 		return nil, err
 	}

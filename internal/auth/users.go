@@ -126,7 +126,7 @@ func (a *Auth) CreateUser(ctx context.Context, c *identity.Caller, in UserIn) (*
 	if err != nil {
 		return nil, err
 	}
-	u, err := a.newUser(in.Email, in.Name, in.Roles, phc)
+	u, err := a.newUser(in.Email, in.Name, in.Roles, "", phc)
 	if err != nil {
 		return nil, err
 	}
@@ -255,15 +255,19 @@ func (a *Auth) DeleteUser(ctx context.Context, c *identity.Caller, id string) er
 	})
 }
 
-// newUser returns an account that is not stored yet.
-func (a *Auth) newUser(email, name string, roles []string, phc string) (*storedUser, error) {
+// newUser returns an account that is not stored yet. Its owner signs in from place, if that is not empty.
+func (a *Auth) newUser(email, name string, roles []string, place, phc string) (*storedUser, error) {
 	id, err := newID()
 	if err != nil {
 		return nil, err
 	}
 	now := moment(a.now())
-	return &storedUser{Hash: phc, Networks: []string{},
-		User: User{ID: id, Email: email, Name: name, Roles: roles, Created: now, Updated: now}}, nil
+	u := &storedUser{Hash: phc, Networks: []string{},
+		User: User{ID: id, Email: email, Name: name, Roles: roles, Created: now, Updated: now}}
+	if place != "" {
+		u.Networks = append(u.Networks, place)
+	}
+	return u, nil
 }
 
 // changeUser stores an account as it is after a change: a new one has no before, and one that goes no after. It keeps the

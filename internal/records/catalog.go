@@ -87,6 +87,8 @@ func (r *Records) compile(tx *store.Tx, name string, value []byte) (*collection,
 	}
 	if old := r.catalog.Load(); old != nil && old.byName[name] != nil && old.byName[name].number == coll.number {
 		coll.live = old.byName[name].live
+	} else {
+		coll.live.defined.Store(coll.generation)
 	}
 	return coll, coll.readBuilds(tx)
 }

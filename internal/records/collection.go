@@ -40,6 +40,9 @@ type live struct {
 	// touched is at least the number of the last change of a record, once there was one since the start. Only the writer
 	// sets it.
 	touched atomic.Uint64
+	// defined is the generation of the newest definition, set by the writer before it is committed: ^0 when the collection is
+	// dropped. Who finds another one than its own must look (see Records.seen).
+	defined atomic.Uint64
 }
 
 type check struct {

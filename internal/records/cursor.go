@@ -34,9 +34,8 @@ const digestLen = 8
 // queryDigest names a query as far as its cursors depend on it.
 func (l *list) queryDigest() [digestLen]byte {
 	b := binary.BigEndian.AppendUint32(nil, l.coll.number)
-	b = append(append(b, l.q.Filter...), 0)
-	for _, s := range l.q.Sort {
-		b = append(append(b, s...), ',')
+	for _, s := range append([]string{l.q.Filter}, l.q.Sort...) {
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 	}
 	sum := sha256.Sum256(b)
 	return [digestLen]byte(sum[:])
@@ -71,31 +70,46 @@ func (l *list) appendCursor(dst []byte, p *position) []byte {
 	return append(dst, '"')
 }
 
-// parseCursor reads a cursor of this query.
+// parseCursor reads a cursor of this query. Whatever it is given, it returns a position that fits the list's sort.
 func (l *list) parseCursor(text string) (*position, error) {
 	b, err := base64.RawURLEncoding.DecodeString(text)
 	const head = 2 + digestLen + 1
 	if err != nil || len(b) < head+digestLen || b[0] != cursorVersion {
-		return nil, badCursor("this is no cursor of a list: send back next or prev as you got it")
+		return nil, errNoCursor
 	}
 	body := b[:len(b)-digestLen]
 	if sum := l.seal(body); string(sum[:]) != string(b[len(body):]) {
-		return nil, badCursor("this is no cursor of a list: send back next or prev as you got it")
+		return nil, errNoCursor
 	}
 	if digest := l.queryDigest(); string(digest[:]) != string(b[2:2+digestLen]) {
 		return nil, badCursor("this cursor is of another list: keep the collection, filter and sort, or begin without a cursor")
 	}
 	p := &position{backward: b[1] == 1}
 	idEnd := head + int(b[head-1])
+	if idEnd > len(body) {
+		return nil, errNoCursor
+	}
+	if idEnd == head {
+		return p, nil
+	}
 	p.id = string(body[head:idEnd])
-	for it := rawjson.Elements(body[idEnd:]); it.Next(); {
+	values, err := rawjson.Canonical(nil, body[idEnd:], rawjson.Limits{})
+	if err != nil || !idPattern.MatchString(p.id) {
+		return nil, errNoCursor
+	}
+	for it := rawjson.Elements(values); it.Next(); {
 		var value []byte
 		for inner := rawjson.Elements(it.Value()); inner.Next(); {
 			value = inner.Value()
 		}
 		p.values = append(p.values, value)
 	}
+	if len(p.values) != len(l.values) {
+		return nil, errNoCursor
+	}
 	return p, nil
 }
+
+var errNoCursor = badCursor("this is no cursor of a list: send back next or prev as you got it")
 
 func badCursor(text string) error { return errs.At(errs.BadCursor, "/cursor", "bad_cursor", text) }

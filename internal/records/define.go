@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -170,6 +171,7 @@ func (d *defining) store(ctx context.Context, tx *store.Tx) error {
 		}
 	}
 	s.generation = seq
+	next.live.defined.Store(seq)
 	if err := s.write(tx, kept.Number); err != nil {
 		return err
 	}
@@ -353,8 +355,12 @@ func (r *Records) Collection(ctx context.Context, c *identity.Caller, name strin
 	if err != nil {
 		return Definition{}, err
 	}
-	d := Definition{Name: name, Rev: coll.rev()}
+	d := Definition{Name: name}
 	err = r.db.View(func(tx *store.Tx) error {
+		if coll, err = r.seen(tx, coll); err != nil {
+			return err
+		}
+		d.Rev = coll.rev()
 		d.JSON, err = coll.describe(tx)
 		return err
 	})
@@ -366,15 +372,13 @@ func (r *Records) Collections(ctx context.Context, c *identity.Caller) ([]byte, 
 	if err := manages(c); err != nil {
 		return nil, err
 	}
-	catalog := r.catalog.Load()
-	names := make([]string, 0, len(catalog.byName))
-	for name := range catalog.byName {
-		names = append(names, name)
-	}
-	slices.Sort(names)
 	b := []byte(`{"items":[`)
 	err := r.db.View(func(tx *store.Tx) error {
-		for i, name := range names {
+		catalog, err := r.loadCatalog(tx)
+		if err != nil {
+			return err
+		}
+		for i, name := range slices.Sorted(maps.Keys(catalog.byName)) {
 			if i > 0 {
 				b = append(b, ',')
 			}
@@ -405,6 +409,7 @@ func (r *Records) Drop(ctx context.Context, c *identity.Caller, name string, con
 		if err := cond.check(coll.rev()); err != nil {
 			return err
 		}
+		coll.live.defined.Store(^uint64(0))
 		for _, ix := range coll.indexes {
 			if err := tx.Delete(buildKey(coll.number, ix.Number)); err != nil {
 				return err

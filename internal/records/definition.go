@@ -9,6 +9,7 @@ import (
 
 	"croft/internal/errs"
 	"croft/internal/identity"
+	"croft/internal/records/index"
 	"croft/internal/records/rawjson"
 )
 
@@ -59,10 +60,9 @@ type checkDefinition struct {
 
 // Limits of a definition. They are far above what applications need and keep one collection's upkeep bounded.
 const (
-	maxIndexes     = 32
-	maxIndexFields = 8
-	maxChecks      = 64
-	maxHidden      = 64
+	maxIndexes = 32
+	maxChecks  = 64
+	maxHidden  = 64
 )
 
 // readOnlyMembers stand in what a GET of a collection returns beside its definition. They may be sent back, so that what was
@@ -223,7 +223,7 @@ func (p *definitionParser) index(value []byte, at string) (d indexDefinition) {
 		case "name":
 			d.Name = p.name(value, at)
 		case "fields":
-			d.Fields = array(p, value, at, maxIndexFields, p.text)
+			d.Fields = array(p, value, at, index.MaxFields, p.text)
 		case "unique":
 			if k := rawjson.KindOf(value); k != rawjson.True && k != rawjson.False {
 				p.fault(at, "type", "must be true or false")

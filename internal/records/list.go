@@ -62,18 +62,18 @@ func (r *Records) List(ctx context.Context, c *identity.Caller, collection strin
 	if err != nil {
 		return dst, err
 	}
-	l := &list{r: r, coll: coll, c: c, q: q, grant: grant{coll: coll, caller: c, now: r.o.Now()}, budget: queryBudget}
-	if err := l.grant.ever(identity.Read); err != nil {
-		return dst, err
-	}
+	l := &list{r: r, coll: coll, c: c, q: q, budget: queryBudget}
 	if q.Explain && !c.IsAdmin() {
 		// A plan shows what the read rule asks of the caller, hidden fields included.
 		return dst, errs.At(errs.Forbidden, "/explain", "forbidden", "only admins may have a list explained")
 	}
-	if err := l.read(); err != nil {
-		return dst, err
-	}
 	err = r.db.View(func(tx *store.Tx) error {
+		if l.coll, err = r.seen(tx, coll); err != nil {
+			return err
+		}
+		if err := l.read(); err != nil {
+			return err
+		}
 		dst, err = l.answer(ctx, tx, dst)
 		return err
 	})
@@ -82,6 +82,10 @@ func (r *Records) List(ctx context.Context, c *identity.Caller, collection strin
 
 // read takes the query apart and plans it.
 func (l *list) read() error {
+	l.grant = grant{coll: l.coll, caller: l.c, now: l.r.o.Now()}
+	if err := l.grant.ever(identity.Read); err != nil {
+		return err
+	}
 	switch {
 	case l.q.Limit == 0:
 		l.q.Limit = DefaultLimit

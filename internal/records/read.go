@@ -18,17 +18,20 @@ func (r *Records) Get(ctx context.Context, c *identity.Caller, collection, id, f
 	if err := checkID(id, "/id"); err != nil {
 		return doc, err
 	}
-	var only *projection
-	if fields != "" {
-		if only, err = coll.projection(c, splitList(fields)); err != nil {
-			return doc, err
-		}
-	}
-	g := grant{coll: coll, caller: c, now: r.o.Now()}
-	if err := g.ever(identity.Read); err != nil {
-		return doc, err
-	}
 	err = r.db.View(func(tx *store.Tx) error {
+		if coll, err = r.seen(tx, coll); err != nil {
+			return err
+		}
+		g := grant{coll: coll, caller: c, now: r.o.Now()}
+		if err := g.ever(identity.Read); err != nil {
+			return err
+		}
+		var only *projection
+		if fields != "" {
+			if only, err = coll.projection(c, splitList(fields)); err != nil {
+				return err
+			}
+		}
 		s, ok, err := getRecord(tx, coll.number, id)
 		if err != nil {
 			return err

@@ -100,17 +100,27 @@ func (r *Records) find(name string) (*collection, error) {
 // ran earlier in the same commit may have changed it.
 func (r *Records) current(tx *store.Tx, coll *collection) (*collection, error) {
 	s, err := readState(tx, coll.number)
-	if err == nil && s.generation == coll.generation {
-		return coll, nil
-	}
-	if err != nil {
-		return nil, err
+	if err != nil || s.generation == coll.generation {
+		return coll, err
 	}
 	c, err := r.load(tx, coll.name)
 	if err == nil && c == nil {
 		err = errs.New(errs.NotFound, "there is no collection of this name")
 	}
 	return c, err
+}
+
+// seen returns a collection as a reading transaction sees it. The catalog is read before the transaction begins, and replaced
+// after the commit that changes it, so the definition in hand may be older than the records that the transaction sees.
+func (r *Records) seen(tx *store.Tx, coll *collection) (*collection, error) {
+	if coll.live.defined.Load() == coll.generation {
+		return coll, nil
+	}
+	now, err := r.current(tx, coll)
+	if err == nil && now != coll {
+		now.settle()
+	}
+	return now, err
 }
 
 // state is what changes about a collection with its records.

@@ -40,6 +40,9 @@ func (r *Records) Try(ctx context.Context, c *identity.Caller, name string, body
 		Because string `json:"because"`
 	}
 	err = r.db.View(func(tx *store.Tx) error {
+		if coll, err = r.seen(tx, coll); err != nil {
+			return err
+		}
 		record, before, err := t.records(tx, coll, r)
 		if err != nil {
 			return err
@@ -112,19 +115,30 @@ func (t *tried) records(tx *store.Tx, coll *collection, r *Records) (record, bef
 			return nil, nil, err
 		}
 	}
-	_, body := split(nil, t.body)
+	given, body := split(nil, t.body)
 	now := appendTime(nil, r.o.Now())
 	s := system{id: rawjson.AppendString(nil, t.id), created: now, updated: now, owner: ownerOf(t.as)}
-	if ok {
+	switch {
+	case ok:
 		var old []byte
 		s, old = split(nil, kept.json)
+		if t.action == identity.Update {
+			s.updated = now
+		}
 		body = merge(nil, old, body)
+	case t.action == identity.Create && coll.schema != nil:
+		if body, err = coll.schema.ApplyDefaults(nil, body); err != nil {
+			return nil, nil, err
+		}
 	}
-	given, _ := split(nil, t.body)
 	if given.owner != nil {
 		s.owner = given.owner
 	}
-	made, err := openStored(appendStored(nil, appendRecord(nil, &s, body)))
+	w := &write{coll: coll, caller: t.as, body: body}
+	if err := w.build(&s, body); err != nil {
+		return nil, nil, err
+	}
+	made, err := openStored(w.value)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -168,6 +168,7 @@ func (r *Records) giveUp(tx *store.Tx, coll *collection, ix *builtIndex, why *er
 		return err
 	}
 	s.generation, coll.generation, coll.kept.Generation = seq, seq, seq
+	coll.live.defined.Store(seq)
 	kept, err := json.Marshal(coll.kept)
 	if err != nil {
 		return err

@@ -170,7 +170,7 @@ func (l *list) count(ctx context.Context, tx *store.Tx) (uint64, error) {
 		return s.records, err
 	}
 	n := uint64(0)
-	if l.plan.Exact && l.plan.Index != nil {
+	if l.plan.Exact && !l.plan.Distinct && l.plan.Index != nil {
 		for _, r := range l.plan.Ranges {
 			c := tx.Scan(l.keys(l.plan, r))
 			for ; c.Next(); n++ {

@@ -350,14 +350,26 @@ func (w *write) change(g *grant, before *stored, apply func(old []byte) []byte) 
 // build makes what will be stored.
 func (w *write) build(s *system, body []byte) error {
 	json := appendRecord(make([]byte, 0, len(body)+256), s, body)
-	if len(json) > maxRecord {
-		return errs.New(errs.TooLarge, fmt.Sprintf("a record has at most %d bytes; this one would have %d", maxRecord, len(json)))
+	if len(json) > maxRecord && len(json)-w.hiddenLen(json) > maxRecord || len(json) > 2*maxRecord {
+		return errs.New(errs.TooLarge, fmt.Sprintf("a record has at most %d bytes, and this one would have more", maxRecord))
 	}
 	if len(json) > 4*maxFields && members(json) > maxFields { // a field takes 4 bytes at least
 		return errs.New(errs.TooLarge, fmt.Sprintf("a record has at most %d fields", maxFields))
 	}
 	w.value = appendStored(make([]byte, 0, len(json)+len(json)/4), json)
 	return nil
+}
+
+// hiddenLen is how much of a record's JSON is of hidden fields that the caller neither sees nor names. They don't count, since
+// their length could be found out by filling a record up.
+func (w *write) hiddenLen(json []byte) int {
+	n := 0
+	for it := rawjson.Members(json); it.Next(); {
+		if name := it.Name(); w.coll.hidesFrom(w.caller, name) && rawjson.Get(w.body, name) == nil {
+			n += len(it.Key()) + len(it.Value()) + len(":,")
+		}
+	}
+	return n
 }
 
 // validate holds the new state to the schema, to what only admins may set, and to the checks.
@@ -393,6 +405,13 @@ func (w *write) readOnly(before *stored) []errs.Field {
 		return nil
 	}
 	for _, path := range w.coll.schema.ReadOnly() {
+		if w.coll.hidesFrom(w.caller, path[0]) {
+			// To compare with what is stored would tell whether it is the same.
+			if rawjson.Get(w.body, path[0]) != nil {
+				faults = append(faults, errs.Field{Pointer: rawjson.Pointer(path[0]), Code: "read_only", Message: "only an admin may set it"})
+			}
+			continue
+		}
 		given := rawjson.Path(after.json, path...)
 		var was []byte
 		if before != nil {

@@ -39,29 +39,25 @@ var errCheckOnly = errors.New("nothing to write")
 // checkEntries verifies every entry, and their digest.
 func checkEntries(tx *Tx) (err error) {
 	var faults []error
-	fault := func(err error) {
-		if len(faults) < maxFaults {
-			faults = append(faults, err)
-		}
-	}
 	defer func() { err = errors.Join(append(faults, err)...) }()
 	defer recoverDamage(&err)
 	var last []byte
 	var digest uint64
 	c := tx.bucket.Cursor()
-	for k, v := c.First(); k != nil; k, v = c.Next() {
-		if _, err := unseal(k, v); err != nil {
-			fault(err)
-		}
+	for k, v := c.First(); k != nil && len(faults) < maxFaults; k, v = c.Next() {
 		if last != nil && bytes.Compare(last, k) >= 0 {
-			fault(damaged(k, "its key is out of order"))
+			// A tree that leads back into itself ends here too.
+			return damaged(k, "its key is out of order")
+		}
+		if _, err := unseal(k, v); err != nil {
+			faults = append(faults, err)
 		}
 		last = k
 		digest += entryDigest(k, v)
 	}
 	sums := tx.bucket.Tx().Bucket(sumsName)
 	if sums == nil || sums.Sequence() != digest {
-		fault(fmt.Errorf("%w: entries are missing, or older ones stand in their place", ErrDamaged))
+		faults = append(faults, fmt.Errorf("%w: entries are missing, or older ones stand in their place", ErrDamaged))
 	}
 	_, err = readSeq(tx.bucket)
 	return err

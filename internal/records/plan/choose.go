@@ -229,7 +229,7 @@ func (q *query) follows(w *way) (ordered, reverse bool) {
 		switch {
 		case i < len(w.fields):
 			f := &w.fields[i]
-			if !slices.Equal(f.Path, s.Path) || !agree(f.Desc, s.Desc) {
+			if i == w.elements || !slices.Equal(f.Path, s.Path) || !agree(f.Desc, s.Desc) {
 				return false, false
 			}
 			i++
