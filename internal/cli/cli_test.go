@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 //
 //	serve NAME ARG…      start "croft serve ARG…" and wait until it answers; sets $URL and $ADDRESS, and $SETUP if
 //	                     a setup link was printed
-//	stop NAME [kill]     end it, by SIGTERM (it must exit with 0) or SIGKILL; its output is then in NAME.log
+//	halt NAME [kill]     end it, by SIGTERM (it must exit with 0) or SIGKILL; its output is then in NAME.log
 //	http STATUS METHOD URL [FILE [TOKENFILE]]
 //	                     make a request with the file as JSON body, - for none
 //	exits CODE ARG…      run croft and compare the exit code
@@ -59,6 +59,7 @@ func runScripts(t *testing.T, dir string, running bool) {
 			s := &servers{running: map[string]*server{}}
 			env.Values[serversKey{}] = s
 			env.Defer(s.kill)
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // else every process lingers for a second under -race
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
@@ -77,7 +78,7 @@ func runScripts(t *testing.T, dir string, running bool) {
 			return false, fmt.Errorf("no condition %s", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": serve, "stop": stop, "http": request, "exits": exits, "tokenid": tokenID,
+			"serve": serve, "halt": halt, "http": request, "exits": exits, "tokenid": tokenID,
 		},
 	})
 }
@@ -122,7 +123,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(croft, append([]string{"serve"}, args[1:]...)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = ts.MkAbs("."), in, in
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "CROFT_PORT", "SystemRoot", "TESTSCRIPT_COVER_DIR", "GOCOVERDIR"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GORACE", "CROFT_PORT", "SystemRoot", "TESTSCRIPT_COVER_DIR", "GOCOVERDIR"} {
 		if value := ts.Getenv(name); value != "" {
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}
@@ -166,9 +167,9 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("SETUP", setupToken.FindString(text))
 }
 
-func stop(ts *testscript.TestScript, neg bool, args []string) {
+func halt(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
-		ts.Fatalf("usage: stop NAME [kill]")
+		ts.Fatalf("usage: halt NAME [kill]")
 	}
 	s := ts.Value(serversKey{}).(*servers)
 	srv := s.running[args[0]]

@@ -31,7 +31,7 @@ var ids = []string{"a", "b", "c", "aa", "ab", "a1", "a-", "a_", "A", "B", "Z", "
 var (
 	scalars  = []string{`null`, `true`, `false`, `0`, `-0`, `1`, `1.5`, `2`, `-1`, `1e21`, `0.1`, `9007199254740992`, `"a"`, `"ab"`, `"b"`, `""`, `"é"`, `"a\u0000"`, `"a\u0000b"`, `"𝄞"`, `"10"`, `"u-ada"`}
 	literals = []string{"null", "true", "false", "0", "1", "1.5", "2.0", "-1", "1e21", "0.1", `"a"`, `"ab"`, `"b"`, `""`, `"é"`, `"a\u0000"`, `"10"`, `"u-ada"`, "auth.id", "[]", `["a"]`, "record.b"}
-	paths    = []string{"a", "b", "n.x", "tags", "a", "id", "created", "updated", "owner", "n"}
+	paths    = []string{"a", "b", "n.x", "tags", "a", "tags", "id", "created", "updated", "owner", "n"}
 	rules    = []string{"true", "true", "has(auth.id)", "record.owner == auth.id", `"editor" in auth.roles`, "record.a == 1 || has(auth.id)",
 		"record.owner == auth.id || record.b > 0", "auth.id in record.tags", `record.n.x != "a"`, "!has(record.b)", "record.created <= record.updated", "has(auth.token)", "now < timestamp('2000-01-01T00:00:00Z')"}
 	changeRules = append([]string{"before.a == record.a", "before.owner == auth.id && has(record.a)", "!has(before.b) || record.b != before.b"}, rules...)
@@ -63,7 +63,7 @@ func drawValue(t *rapid.T) string {
 	case 0, 1:
 		var elements []string
 		for range between(t, 0, 3) {
-			elements = append(elements, pick(t, append([]string{`["a"]`, `{"x":1}`}, scalars...)...))
+			elements = append(elements, pick(t, append([]string{`["a"]`, `{"x":1}`, `1`, `"a"`, `"b"`}, scalars...)...))
 		}
 		return "[" + strings.Join(elements, ",") + "]"
 	case 2:
@@ -143,7 +143,7 @@ func drawFilter(t *rapid.T, depth int) string {
 func drawFields(t *rapid.T, least, most int) []string {
 	var fields []string
 	names := slices.Clone(paths)
-	for range rapid.IntRange(least, most).Draw(t, "fields") {
+	for range between(t, least, most) {
 		name := pick(t, names...)
 		names = slices.DeleteFunc(names, func(n string) bool { return n == name })
 		fields = append(fields, pick(t, "", "-")+name)
@@ -173,7 +173,7 @@ func drawWorld(t *rapid.T, k *kit, clock *clock, name string) *world {
 		w.indexes = append(w.indexes, ix)
 	}
 	bodies := map[string]string{}
-	for range between(t, 0, 24) {
+	for range between(t, 0, 40) {
 		id := pick(t, ids...)
 		bodies[id] = `{"id":"` + id + `",` + drawRecord(t)[1:]
 	}
@@ -203,10 +203,13 @@ type asked struct {
 
 func (w *world) ask() *asked {
 	a := &asked{world: w, c: pick(w.T, callers...)}
-	if !one(w.T, 10) {
-		a.q.Filter = drawFilter(w.T, 2)
+	if !one(w.T, 6) {
+		a.q.Filter = drawFilter(w.T, below(w.T, 3))
 	}
 	a.q.Sort = drawFields(w.T, 0, 3)
+	if len(w.indexes) > 0 && one(w.T, 2) {
+		a.aim(pick(w.T, w.indexes...))
+	}
 	a.q.Limit = between(w.T, 1, 8)
 	a.q.Count = one(w.T, 3)
 	a.q.Explain = a.c.IsAdmin()
@@ -226,6 +229,41 @@ func (w *world) ask() *asked {
 	}
 	slices.SortFunc(a.want, inOrder(a.q.Sort))
 	return a
+}
+
+// aim makes the list one that an index may serve.
+func (a *asked) aim(ix modelIndex) {
+	flip := one(a.T, 2)
+	if !one(a.T, 3) {
+		a.q.Sort = nil
+	}
+	var terms []string
+	if ix.Where != "" && !one(a.T, 4) {
+		terms = append(terms, ix.Where)
+	}
+	bind := below(a.T, len(ix.Fields)+1)
+	for i, field := range ix.Fields {
+		path, desc := strings.CutPrefix(field, "-")
+		if i >= bind {
+			if len(a.q.Sort) < 3 && !slices.Contains(a.q.Sort, path) && !slices.Contains(a.q.Sort, "-"+path) {
+				a.q.Sort = append(a.q.Sort, map[bool]string{true: "-", false: ""}[desc != flip]+path)
+			}
+			if i > bind || one(a.T, 2) {
+				continue
+			}
+		}
+		literal := func() string { return pick(a.T, literals...) }
+		terms = append(terms, pick(a.T,
+			path+" == "+literal(), path+" == "+literal(), path+" in ["+literal()+", "+literal()+"]", path+" >= "+literal()+" && "+path+" < "+literal(),
+			path+" < "+literal(), literal()+" in "+path, literal()+" in "+path+" || "+literal()+" in "+path, path+" == "+literal()+" || "+path+" == "+literal(), path+`.startsWith("a")`, "has(record."+path+")"))
+	}
+	if one(a.T, 3) {
+		terms = append(terms, drawFilter(a.T, 1))
+	}
+	for i := range terms {
+		terms[i] = "(" + terms[i] + ")"
+	}
+	a.q.Filter = strings.Join(terms, " && ")
 }
 
 func (a *asked) String() string {
@@ -264,7 +302,7 @@ func (a *asked) answered(lists *tally) {
 	}
 	var forward, backward []object
 	p := a.page(nil)
-	lists.add(p.Plan)
+	lists.add(p)
 	for {
 		forward = append(forward, p.Items...)
 		if a.q.Count && *p.Count != len(a.want) {
@@ -274,7 +312,7 @@ func (a *asked) answered(lists *tally) {
 			break
 		}
 		p = a.page(p.Next)
-		lists.add(p.Plan)
+		lists.add(p)
 	}
 	if diff := cmp.Diff(a.want, forward); diff != "" && len(a.want)+len(forward) > 0 {
 		a.Fatalf("got %q, want %q, plan %v\n%s\n%s", idsOf(forward), idsOf(a.want), p.Plan, diff, a)
@@ -285,7 +323,7 @@ func (a *asked) answered(lists *tally) {
 			break
 		}
 		p = a.page(p.Prev)
-		lists.add(p.Plan)
+		lists.add(p)
 	}
 	if got := idsOf(backward); !slices.Equal(got, idsOf(a.want)) {
 		a.Fatalf("backward: got %q, want %q, plan %v\n%s", got, idsOf(a.want), p.Plan, a)
@@ -317,7 +355,7 @@ func (a *asked) answeredWhileWritten(lists *tally) {
 			next = p.Prev
 		}
 		got = append(got, ids...)
-		lists.add(p.Plan)
+		lists.add(p)
 		if next == nil {
 			break
 		}
@@ -335,14 +373,15 @@ func (a *asked) answeredWhileWritten(lists *tally) {
 }
 
 // tally counts what a run of the model covered.
-type tally struct{ lists, indexed, ordered, empty int }
+type tally struct{ lists, rows, indexed, ordered int }
 
-func (l *tally) add(plan map[string]any) {
+func (l *tally) add(p *page) {
 	l.lists++
-	if plan["index"] != nil {
+	l.rows += len(p.Items)
+	if p.Plan["index"] != nil {
 		l.indexed++
 	}
-	if plan["order"] == "index" {
+	if p.Plan["order"] == "index" {
 		l.ordered++
 	}
 }
@@ -351,7 +390,7 @@ func (l *tally) add(plan map[string]any) {
 func TestModel(t *testing.T) {
 	clock := newClock()
 	k := newKit(t, records.Options{Now: clock.now})
-	lists, writes, pages := 40, 15, 6
+	lists, writes, pages := 60, 20, 8
 	if raceEnabled {
 		lists, writes, pages = 10, 6, 2
 	}
@@ -371,7 +410,7 @@ func TestModel(t *testing.T) {
 		}
 		w.close()
 	})
-	t.Logf("%d lists of %d collections, %d of admins by an index, %d in its order", covered.lists, n, covered.indexed, covered.ordered)
+	t.Logf("%d pages of %d rows, of %d collections; of those of admins, %d by an index and %d in its order", covered.lists, covered.rows, n, covered.indexed, covered.ordered)
 }
 
 // TestDenied makes sure that a request for a collection that is not there is told apart from one that is refused.

@@ -103,12 +103,13 @@ func (w *world) collide() bool {
 
 // load creates records, many in one commit. Of those that collide, some must win and stand in the way of the others.
 func (w *world) load(bodies map[string]string) {
+	c := pick(w.T, admin, admin, ada)
 	results := make(map[string]error, len(bodies))
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for id, body := range bodies {
 		wg.Go(func() {
-			_, err := w.k.Create(context.Background(), ada, w.name, []byte(body))
+			_, err := w.k.Create(context.Background(), c, w.name, []byte(body))
 			mu.Lock()
 			defer mu.Unlock()
 			results[id] = err
@@ -117,10 +118,10 @@ func (w *world) load(bodies map[string]string) {
 	wg.Wait()
 	var refused []object
 	for id, err := range results {
-		o := w.created(ada, id, objectOf([]byte(bodies[id])))
-		switch want := w.judgeCreate(ada, o); {
+		o := w.created(c, id, objectOf([]byte(bodies[id])))
+		switch want := w.judgeCreate(c, o); {
 		case want != "":
-			w.answered("create "+bodies[id], ada, code(err), want)
+			w.answered("create "+bodies[id], c, code(err), want)
 		case err == nil:
 			w.put(o)
 		case code(err) == errs.NotUnique:

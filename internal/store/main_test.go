@@ -18,6 +18,7 @@ var roles = map[string]func(args []string) error{}
 func init() {
 	roles["fill"] = roleFill
 	roles["hold"] = roleHold
+	roles["check"] = roleCheck
 	roles["flip"] = roleFlip
 }
 

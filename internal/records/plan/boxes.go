@@ -105,7 +105,7 @@ func (q *query) and(boxes []box, n *expr.Node, negated bool) []box {
 			return boxes
 		}
 		return nil
-	case expr.Failure, expr.List:
+	case expr.Failure:
 		return nil
 	}
 	c, exact, ok := q.atom(n, negated)

@@ -29,7 +29,7 @@ func newTable(indexes []*index.Index) *table {
 	return &table{records: map[string][]byte{}, indexes: indexes, entries: map[*index.Index][][]byte{}}
 }
 
-func (tb *table) put(t *rapid.T, id string, record []byte) {
+func (tb *table) put(t rapid.TB, id string, record []byte) {
 	tb.remove(t, id)
 	tb.records[id] = record
 	at, _ := slices.BinarySearch(tb.ids, id)
@@ -45,7 +45,7 @@ func (tb *table) put(t *rapid.T, id string, record []byte) {
 	}
 }
 
-func (tb *table) remove(t *rapid.T, id string) {
+func (tb *table) remove(t rapid.TB, id string) {
 	if tb.records[id] == nil {
 		return
 	}
@@ -63,9 +63,9 @@ func (tb *table) remove(t *rapid.T, id string) {
 	delete(tb.records, id)
 }
 
-func (tb *table) keys(t *rapid.T, ix *index.Index, id string) [][]byte {
+func (tb *table) keys(t rapid.TB, ix *index.Index, id string) [][]byte {
 	record := tb.records[id]
-	if ix.Where != nil && !matches(ix.Where, record) {
+	if !matcher(ix.Where)(record) {
 		return nil
 	}
 	var keys index.Keys
@@ -79,12 +79,15 @@ func (tb *table) keys(t *rapid.T, ix *index.Index, id string) [][]byte {
 	return all
 }
 
-func matches(e *expr.Expr, record []byte) bool {
+// matcher evaluates a filter, nil being that of all records.
+func matcher(e *expr.Expr) func(record []byte) bool {
 	if e == nil {
-		return true
+		return func([]byte) bool { return true }
 	}
 	p := expr.Compile(e)
-	return p.Match(&expr.Env{Record: &expr.Object{Names: p.Fields(), JSON: record}})
+	return func(record []byte) bool {
+		return p.Match(&expr.Env{Record: &expr.Object{Names: p.Fields(), JSON: record}})
+	}
 }
 
 // read is the ids that a plan reads, in the order it reads them.
@@ -119,13 +122,14 @@ func (tb *table) read(p *plan.Plan) []string {
 }
 
 // run is what a caller makes of a plan: the ids of a page, behind the record of that id if there is one.
-func (tb *table) run(t *rapid.T, p *plan.Plan, filter *expr.Expr, after [][]byte, afterID string, limit int) []string {
+func (tb *table) run(t rapid.TB, p *plan.Plan, filter *expr.Expr, after [][]byte, afterID string, limit int) []string {
 	type row struct {
 		id  string
 		key []byte
 	}
 	var rows []row
 	seen := map[string]bool{}
+	matches := matcher(filter)
 	if after != nil {
 		p.After(after, afterID)
 	}
@@ -134,7 +138,7 @@ func (tb *table) run(t *rapid.T, p *plan.Plan, filter *expr.Expr, after [][]byte
 		if record == nil {
 			t.Fatalf("an entry of %s, which is not there", id)
 		}
-		match := matches(filter, record)
+		match := matches(record)
 		if p.Exact && !match {
 			t.Fatalf("%s\nplan %v\nis exact but reads %s", filter, p, record)
 		}
@@ -175,8 +179,9 @@ func values(o plan.Order, record []byte) [][]byte {
 // scan is the truth: all records that match, sorted.
 func (tb *table) scan(filter *expr.Expr, o plan.Order) []string {
 	var ids []string
+	matches := matcher(filter)
 	for _, id := range tb.ids {
-		if matches(filter, tb.records[id]) {
+		if matches(tb.records[id]) {
 			ids = append(ids, id)
 		}
 	}
@@ -213,8 +218,8 @@ func compareValues(a, b []byte) int {
 
 // What records, filters and sorts are drawn from: so little that they meet.
 var (
-	scalars  = []string{`null`, `true`, `false`, `-1`, `0`, `1`, `1.5`, `2`, `9007199254740992`, `""`, `"a"`, `"ab"`, `"b"`, `"a\u0000"`, `"id1"`}
-	literals = append([]string{`-0.0`, `9007199254740993`, `-9223372036854775807`, `"c"`, `3.0`}, scalars...)
+	scalars  = []string{`null`, `true`, `false`, `-1`, `0`, `1`, `1.5`, `2`, `9007199254740992`, `9007199254740996`, `""`, `"a"`, `"ab"`, `"b"`, `"a\u0000"`, `"id1"`}
+	literals = append([]string{`-0.0`, `9007199254740993`, `9007199254740995`, `-9223372036854775807`, `"c"`, `3.0`}, scalars...)
 	paths    = []string{"a", "b", "n.x", "n", "tags", "id", "created"}
 	idPool   = []string{"id1", "a", "ab", "b", "-", "_z", "A", "a-b", "01932f5e-7b6c-7000-8000-000000000001", "01932f5e-7b6c-7000-8000-000000000002", "0", "zz"}
 	times    = []string{"2026-11-20T09:30:00.000Z", "2026-11-20T09:30:00.001Z", "2026-11-20T09:30:01.000Z", "2027-01-01T00:00:00.000Z"}
@@ -282,16 +287,18 @@ func drawFilter(t *rapid.T, depth int) string {
 		return "!has(" + field() + ")"
 	case 6:
 		return field()
+	case 12:
+		return "id in ['" + strings.Join(rapid.SliceOfN(rapid.SampledFrom(idPool), 3, 9).Draw(t, "ids"), "', '") + "']"
 	case 7:
 		return literal() + " " + comparison() + " " + field()
-	case 8:
+	case 8, 11:
 		return pick(t, "tags", "a", "b", "n") + ".exists(t, t " + comparison() + " " + literal() +
 			pick(t, "", " && t != null", " || t == 2", " && has(record.a)", " || a == 1", " && t in [1, 'a', 'ab']") + ")"
 	case 9:
 		return "timestamp(" + pick(t, "created", "created", "a") + ") " + comparison() + " " +
 			pick(t, `timestamp("2026-11-20T09:30:00.001Z")`, `timestamp("2026-11-20T09:30:00.0005Z")`, `timestamp("2027-01-01T01:00:00+01:00")`)
 	case 10:
-		return pick(t, "a + 1 > 2", "size(tags) > 1", "a == b", "(a == 1 ? b : true)", "tags == ['a']", "tags[0] == 'a'", "true", "false",
+		return pick(t, "a + 1 > 2", "size(tags) > 1", "tags == ['b']", "!has(n.x)", "a == b", "(a == 1 ? b : true)", "tags == ['a']", "tags[0] == 'a'", "true", "false",
 			"tags.all(t, t == 'a')", "a.contains('b')", "timestamp(b) > now", "1 < a + 0", "n == []", "null < a", "0.0/0.0 == a", "a != 0.0/0.0")
 	}
 	return field() + " " + comparison() + " " + literal()
@@ -308,7 +315,7 @@ func drawFields(t *rapid.T, least, most int) plan.Order {
 	return o
 }
 
-func parse(t *rapid.T, text string) *expr.Expr {
+func parse(t rapid.TB, text string) *expr.Expr {
 	e, err := expr.Parse(text, expr.Filter)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
@@ -321,7 +328,7 @@ func drawTable(t *rapid.T) *table {
 	for i := range rapid.IntRange(0, 4).Draw(t, "indexes") {
 		ix := &index.Index{Number: uint32(i), Name: fmt.Sprintf("ix%d", i), Fields: drawFields(t, 1, 3), Unique: one(t, 4)}
 		if one(t, 4) {
-			ix.Where = parse(t, pick(t, "a == 1", "has(b)", "a != null && b > 0", "tags == ['a']", "!has(a)", "'a' in tags", "id > 'a'"))
+			ix.Where = parse(t, pick(t, "a == 1", "has(b)", "a != null && b > 0", "tags == ['a']", "!has(a)", "'a' in tags", "id > 'a'", "!has(n.x)"))
 		}
 		indexes = append(indexes, ix)
 	}
@@ -334,32 +341,93 @@ func drawTable(t *rapid.T) *table {
 }
 
 // queries is how many queries are run over each random table.
-const queries = 30
+const queries = 100
 
 func TestPlanEqualsScan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tb := drawTable(t)
 		for range queries {
-			text := drawFilter(t, 2)
-			filter := parse(t, text)
-			in := plan.Input{Filter: filter, Sort: drawFields(t, 0, 3), Indexes: tb.indexes, Count: one(t, 4)}
-			if one(t, 10) {
-				in.Filter, filter = nil, nil
+			in := plan.Input{Sort: drawFields(t, 0, 3), Indexes: tb.indexes, Count: one(t, 4)}
+			if !one(t, 10) {
+				in.Filter = parse(t, drawFilter(t, rapid.IntRange(0, 2).Draw(t, "depth")))
 			}
-			p := plan.Make(in)
-			want := tb.scan(filter, p.Sort)
-			if p.Empty() && len(want) > 0 {
-				t.Fatalf("%s is planned as empty but %d records match", text, len(want))
-			}
-			for ; p != nil; p = p.Narrow {
-				got := tb.run(t, p, filter, nil, "", len(tb.ids))
-				if !slices.Equal(got, want) {
-					t.Fatalf("%s\nsort %v\nplan %v\ngot  %q\nwant %q", text, in.Sort, p, got, want)
+			if len(tb.indexes) > 0 && one(t, 2) { // the order of an index, or nearly so
+				in.Sort = rapid.SampledFrom(tb.indexes).Draw(t, "like").Fields
+				in.Sort = in.Sort[rapid.IntRange(0, len(in.Sort)-1).Draw(t, "from"):]
+				if one(t, 2) {
+					in.Sort = in.Sort.Flip()
 				}
 			}
-			tb.checkPages(t, in, want)
+			tb.checkPages(t, in, tb.check(t, in))
 		}
 	})
+}
+
+// check compares the plans of a query, the Narrow one too, with a scan of all records, and returns what the scan found.
+func (tb *table) check(t rapid.TB, in plan.Input) (want []string) {
+	p := plan.Make(in)
+	want = tb.scan(in.Filter, p.Sort)
+	if p.Empty() && len(want) > 0 {
+		t.Fatalf("%v is planned as empty but %d records match", in.Filter, len(want))
+	}
+	for ; p != nil; p = p.Narrow {
+		if got := tb.run(t, p, in.Filter, nil, "", len(tb.ids)); !slices.Equal(got, want) {
+			t.Fatalf("%v\nsort %v\nplan %v\ngot  %q\nwant %q", in.Filter, in.Sort, p, got, want)
+		}
+	}
+	return want
+}
+
+// TestEveryAtom compares plans with scans for every operator and value, alone and negated, over records of every kind of
+// value, with indexes of each shape.
+func TestEveryAtom(t *testing.T) {
+	values := append([]string{`["a"]`, `["ab","b",1]`, `[]`, `[["a"],{"x":1},null]`, `[1,9007199254740992]`, `9223372036854775808`, `{}`, `{"a":1,"b":2}`, `{"x":{"y":1}}`}, scalars...)
+	var filters []string
+	for _, op := range []string{"==", "!=", "<", "<=", ">", ">="} {
+		for _, v := range append([]string{"['a']", "0.0/0.0", "9007199254740991", "-9007199254740993", "9223372036854775807"}, literals...) {
+			filters = append(filters, "a "+op+" "+v, v+" "+op+" a", "a.exists(t, t "+op+" "+v+")", "id "+op+" "+v, "n.x "+op+" "+v)
+		}
+		for _, v := range []string{"2026-11-20T09:30:00.001Z", "2026-11-20T09:30:00.0005Z", "2026-11-20T09:30:00.0000000001Z"} {
+			filters = append(filters, "timestamp(created) "+op+` timestamp("`+v+`")`)
+		}
+	}
+	for _, v := range literals {
+		filters = append(filters, v+" in a", v+" in n.x", "a in ["+v+`, "a", 1]`, "id in ["+v+`, "a"]`, "a.exists(t, t in ["+v+"])")
+	}
+	for _, v := range []string{`""`, `"a"`, `"a\u0000"`, `"ab"`, `"id"`, `"-"`, `"zzz"`} {
+		filters = append(filters, "a.startsWith("+v+")", "id.startsWith("+v+")", "a.exists(t, t.startsWith("+v+"))", "created > "+v)
+	}
+	filters = append(filters, "a", "has(a)", "has(n.x)", "has(n)", "a.exists(t, t)", "a.exists(t, !t)", "a.exists(t, t == 1 || t == 'b')",
+		"a.exists(t, t > 'a' && t < 'b')", "a.exists(t, has(n))", "a.exists(t, t == 1 && has(n))", "a.exists(t, t == 1 || has(n))",
+		"a == 1 || a == ['a']", "a == 1 && b == 1 || a == 2 && b == 1", "a == 1 && b > 0 || a == 2 && b > 0", "a.exists(t, t == b)", "'a' in a && 'b' in a", "'ab' in a || 'b' in a")
+
+	tables := []*table{}
+	for _, fields := range []string{"", "a", "-a", "n.x", "-n.x", "a,-b", "-a,b", "b,a", "-id", "created", "-created,a"} {
+		var indexes []*index.Index
+		if fields != "" {
+			indexes = append(indexes, &index.Index{Name: fields, Fields: fieldList(fields)})
+		}
+		tb := newTable(indexes)
+		for i, v := range values {
+			id := fmt.Sprintf("%s%d", idPool[i%len(idPool)], i/len(idPool))
+			tb.put(t, id, []byte(`{"id":"`+id+`","created":"`+times[i%len(times)]+`","a":`+v+`,"b":1}`))
+			id += "b" // all else: other ids, b has arrays, n is there
+			tb.put(t, id, []byte(`{"id":"`+id+`","created":"`+times[i%len(times)]+`","a":`+v+`,"b":["a",1],"n":`+values[len(values)-1-i]+`}`))
+			id += "x"
+			tb.put(t, id, []byte(`{"id":"`+id+`","created":"`+times[i%len(times)]+`","n":{"x":`+v+`}}`))
+		}
+		tb.put(t, "a", []byte(`{"id":"a","created":"`+times[0]+`"}`))
+		tables = append(tables, tb)
+	}
+	for _, text := range filters {
+		for _, filter := range []*expr.Expr{parse(t, text), parse(t, "!("+text+")"), parse(t, "b == 1 && "+text)} {
+			for _, tb := range tables {
+				for _, sort := range []string{"-id", "a", "b,-a"} {
+					tb.check(t, plan.Input{Filter: filter, Sort: fieldList(sort), Indexes: tb.indexes, Count: sort == "a"})
+				}
+			}
+		}
+	}
 }
 
 // checkPages reads the query in pages, forward or back from the end, with writes between them: no row comes twice, and none is

@@ -184,6 +184,9 @@ func TestLimits(t *testing.T) {
 		case test.ranges > 0 && (p.Index == nil || len(p.Ranges) != test.ranges):
 			t.Errorf("%s: %d ranges, want %d", test.name, len(p.Ranges), test.ranges)
 		}
+		if strings.Contains(test.name, "ends") && p.Exact {
+			t.Errorf("%s: the plan is exact", test.name)
+		}
 	}
 }
 

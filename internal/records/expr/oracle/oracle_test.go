@@ -38,7 +38,7 @@ var callers = []*expr.Auth{
 }
 
 // TestRandomExpressions evaluates each random expression over two records by cel-go and by expr, in three ways:
-// as it is, bound to the caller, and printed and parsed again. The generator (generate.go) leaves out what the
+// as it is, bound to the caller, and printed and parsed again. The generator (generate_test.go) leaves out what the
 // package documents as different: arithmetic of ints with doubles, % of doubles, ints and doubles that only exact
 // comparison can tell apart, timestamps of ints.
 func TestRandomExpressions(t *testing.T) {
