@@ -72,13 +72,6 @@ func (q *request) json(status int, v any, err error) error {
 	return q.raw(status, body, err)
 }
 
-// list answers with {"items":[…]}, or passes the error on.
-func list[T any](q *request, items []T, err error) error {
-	return q.json(http.StatusOK, struct {
-		Items []T `json:"items"`
-	}{items}, err)
-}
-
 // nothing answers that it is done, or passes the error on.
 func (q *request) nothing(err error) error {
 	if err != nil {

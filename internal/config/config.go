@@ -62,7 +62,7 @@ type Auth struct {
 type Log struct {
 	Level    string `toml:"level" default:"info" oneof:"debug,info,warn,error" doc:"The least important lines to write: debug, info, warn or error."`
 	Format   string `toml:"format" default:"text" oneof:"text,json" doc:"text for people, json for programs that collect logs."`
-	Requests bool   `toml:"requests" default:"true" doc:"Write a line for each request."`
+	Requests bool   `toml:"requests" default:"false" doc:"Write a line for each request. It costs time, and wears a memory card that the log is kept on."`
 }
 
 // An origin is where a value came from.

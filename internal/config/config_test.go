@@ -51,7 +51,7 @@ func TestDefaults(t *testing.T) {
 		Data: "croft.db", Listen: ":8080",
 		Limits: Limits{Body: 1 << 20, Scan: 250_000, RequestTime: 30 * time.Second, HeaderTime: 10 * time.Second, Connections: 1000},
 		Auth:   Auth{HashMemory: 40 << 20, SessionIdle: 30 * 24 * time.Hour, SessionMax: 365 * 24 * time.Hour},
-		Log:    Log{Level: "info", Format: "text", Requests: true},
+		Log:    Log{Level: "info", Format: "text"},
 	}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(Config{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

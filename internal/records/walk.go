@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"croft/internal/errs"
-	"croft/internal/records/expr"
 	"croft/internal/records/plan"
 	"croft/internal/store"
 )
@@ -323,8 +322,8 @@ func (w *walker) test(value []byte) (matched bool, err error) {
 		}
 	}
 	if w.match != nil && !w.match.match(&w.s, nil) {
-		if err := w.match.Err(); errors.Is(err, expr.ErrBudget) {
-			return false, errs.Wrap(errs.TooCostly, "the filter or the collection's read rule takes too much work for so many records: make it simpler, or narrow it by an indexed field", err)
+		if w.match.OverBudget() {
+			return false, errs.New(errs.TooCostly, "the filter or the collection's read rule takes too much work for so many records: make it simpler, or narrow it by an indexed field")
 		}
 		return false, nil
 	}

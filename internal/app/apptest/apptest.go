@@ -74,7 +74,7 @@ func Start(t testing.TB, options ...Option) *Server {
 func StartAt(t testing.TB, data string, options ...Option) *Server {
 	t.Helper()
 	cfg := config.Default()
-	cfg.Data, cfg.Listen = data, "127.0.0.1:0"
+	cfg.Data, cfg.Listen, cfg.Log.Requests = data, "127.0.0.1:0", true
 	s := &Server{Config: cfg, Log: &Log{}, t: t, ended: make(chan struct{})}
 	ready := make(chan app.Serving, 1)
 	o := app.Options{

@@ -265,7 +265,7 @@ func (q *query) implies(where *expr.Expr) bool {
 			continue
 		}
 		c, exact, ok := q.atomOf(n)
-		if !ok || !exact && false || c.of != value {
+		if !ok || !exact || c.of != value {
 			return false
 		}
 		for i := range q.boxes {
