@@ -13,7 +13,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"croft/internal/auth"
-	"croft/internal/config"
 	"croft/internal/errs"
 	"croft/internal/records/rawjson"
 )
@@ -104,7 +103,18 @@ func unread(err error) error {
 
 func (q *request) tooLarge() error {
 	q.set("Connection", "close") // rather than read the rest
-	return errs.New(errs.TooLarge, fmt.Sprintf("the body is larger than %v, the most that one request may send", config.Bytes(q.api.maxBody)))
+	return errs.New(errs.TooLarge, "the body is larger than "+sizeText(q.api.maxBody)+", the most that one request may send")
+}
+
+// sizeText is a size as people write it.
+func sizeText(n int64) string {
+	switch {
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
 }
 
 // decode reads one of our own bodies strictly into a value of type In.

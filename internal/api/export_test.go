@@ -18,11 +18,10 @@ func Routes() []Route {
 	return all
 }
 
-// NewWith returns an API with a further route that calls f.
-func NewWith(o Options, path string, f func(http.ResponseWriter, *http.Request)) *API {
+// NewWith returns an API with a further route that calls f. The request's context is that of the route.
+func NewWith(o Options, path string, f func(http.ResponseWriter, *http.Request) error) *API {
 	table := append(routes[:len(routes):len(routes)], outside(plain(http.MethodGet, path, anyone, func(q *request) error {
-		f(q, q.r)
-		return nil
+		return f(q, q.r.WithContext(q.ctx))
 	})))
 	return newAPI(o, table)
 }

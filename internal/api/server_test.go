@@ -3,6 +3,7 @@ package api_test
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -57,13 +58,13 @@ func closeIt(t testing.TB, c io.Closer) {
 }
 
 func TestPanics(t *testing.T) {
-	for name, f := range map[string]func(o api.Options) func(http.ResponseWriter, *http.Request){
-		"before the answer": func(api.Options) func(http.ResponseWriter, *http.Request) {
-			return func(http.ResponseWriter, *http.Request) { panic("a bug") }
+	for name, f := range map[string]func(o api.Options) func(http.ResponseWriter, *http.Request) error{
+		"before the answer": func(api.Options) func(http.ResponseWriter, *http.Request) error {
+			return func(http.ResponseWriter, *http.Request) error { panic("a bug") }
 		},
-		"in an update": func(o api.Options) func(http.ResponseWriter, *http.Request) {
-			return func(_ http.ResponseWriter, r *http.Request) {
-				_ = o.Store.Update(r.Context(), func(*store.Tx) error { panic("a bug") })
+		"in an update": func(o api.Options) func(http.ResponseWriter, *http.Request) error {
+			return func(_ http.ResponseWriter, r *http.Request) error {
+				return o.Store.Update(r.Context(), func(*store.Tx) error { panic("a bug") })
 			}
 		},
 	} {
@@ -99,7 +100,7 @@ func TestPanicsWithinTheAnswer(t *testing.T) {
 	for name, p := range map[string]any{"a bug": "a bug", "abort": http.ErrAbortHandler} {
 		t.Run(name, func(t *testing.T) {
 			var log apptest.Log
-			server := httptest.NewServer(api.NewWith(parts(t, &log), "/panic", func(w http.ResponseWriter, _ *http.Request) {
+			server := httptest.NewServer(api.NewWith(parts(t, &log), "/panic", func(w http.ResponseWriter, _ *http.Request) error {
 				w.Header().Set("Content-Length", "100")
 				_, _ = w.Write([]byte("half"))
 				_ = http.NewResponseController(w).Flush()
@@ -119,6 +120,26 @@ func TestPanicsWithinTheAnswer(t *testing.T) {
 				t.Errorf("the log: %s", log.String())
 			}
 		})
+	}
+}
+
+// A request that takes too long is given up with a problem that says so.
+func TestDeadline(t *testing.T) {
+	o := parts(t, nil)
+	o.RequestTime = time.Millisecond
+	server := httptest.NewServer(api.NewWith(o, "/slow", func(_ http.ResponseWriter, r *http.Request) error {
+		<-r.Context().Done()
+		return fmt.Errorf("scan: %w", r.Context().Err())
+	}))
+	defer server.Close()
+	r, err := http.Get(server.URL + "/slow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil || r.StatusCode != 503 || r.Header.Get("Retry-After") != "1" || !bytes.Contains(body, []byte(`"code":"timeout"`)) {
+		t.Errorf("status %d, Retry-After %q: %s, %v", r.StatusCode, r.Header.Get("Retry-After"), body, err)
 	}
 }
 

@@ -159,6 +159,8 @@ func (coll *collection) index(p *definitionParser, d indexDefinition, at string)
 			p.fault(at, "unknown_field", "the schema has no field %s", path)
 		case d.Unique && coll.hidesFrom(nobody, parts[0]):
 			p.fault(at, "hidden", "a unique index over a hidden field would let anyone find out its values")
+		case i < len(d.Fields)-1 && coll.hidesFrom(nobody, parts[0]):
+			p.fault(at, "hidden", "a hidden field must be the last of an index, or what the others are refused for would tell of it")
 		}
 	}
 	if d.Where == "" {
@@ -176,8 +178,8 @@ func (coll *collection) index(p *definitionParser, d indexDefinition, at string)
 		switch {
 		case use.Path[0] == "rev":
 			p.fault(at, "not_supported", "rev changes with every write and can't be indexed")
-		case d.Unique && coll.hidesFrom(nobody, use.Path[0]):
-			p.fault(at, "hidden", "a unique index over a hidden field would let anyone find out its values")
+		case coll.hidesFrom(nobody, use.Path[0]):
+			p.fault(at, "hidden", "an index on the condition of a hidden field would let anyone find out its values")
 		}
 	}
 	return ix

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"sync"
 	"testing"
 
 	"croft/internal/errs"
@@ -60,6 +61,25 @@ func (k *kit) create(c *identity.Caller, collection, body string) records.Docume
 		k.Fatalf("create %s: %v%v", body, err, fields(err))
 	}
 	return doc
+}
+
+// createAll creates many records as an admin, at once so that they share commits.
+func (k *kit) createAll(collection string, bodies ...string) {
+	k.Helper()
+	const clients = 64
+	failed := make([]error, clients)
+	var wg sync.WaitGroup
+	for client := range clients {
+		wg.Go(func() {
+			for i := client; i < len(bodies) && failed[client] == nil; i += clients {
+				_, failed[client] = k.Create(context.Background(), admin, collection, []byte(bodies[i]))
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(failed...); err != nil {
+		k.Fatal(err)
+	}
 }
 
 // page is the answer of a list.

@@ -136,6 +136,46 @@ func TestListAnswers(t *testing.T) {
 	}
 }
 
+// TestLargePages: a page ends before it gets too large to be kept in memory, and the pages still have every record.
+func TestLargePages(t *testing.T) {
+	k := newKit(t, records.Options{})
+	k.define("notes", open)
+	big := strings.Repeat("x", 400<<10)
+	for i := range 7 {
+		k.create(nobody, "notes", fmt.Sprintf(`{"id":"r%d","n":%d,"big":%q}`, i, i, big))
+	}
+	for _, sort := range []string{"id", "-n"} {
+		q := records.Query{Sort: []string{sort}, Limit: 500}
+		var all, back []string
+		p := k.list(nobody, "notes", q)
+		for {
+			if len(p.Items) != 2 && len(all) < 6 {
+				t.Errorf("sort %s: a page of %d records", sort, len(p.Items))
+			}
+			all = append(all, p.ids()...)
+			if p.Next == nil {
+				break
+			}
+			q.Cursor = *p.Next
+			p = k.list(nobody, "notes", q)
+		}
+		for {
+			back = append(p.ids(), back...)
+			if p.Prev == nil {
+				break
+			}
+			q.Cursor = *p.Prev
+			p = k.list(nobody, "notes", q)
+		}
+		if len(all) != 7 || !slices.Equal(all, back) {
+			t.Errorf("sort %s: forward %v, backward %v", sort, all, back)
+		}
+		if p := k.list(nobody, "notes", records.Query{Sort: []string{sort}, Fields: []string{"n"}}); len(p.Items) != 7 {
+			t.Errorf("%d records without their large field", len(p.Items))
+		}
+	}
+}
+
 func TestRefusedLists(t *testing.T) {
 	k := newKit(t, records.Options{})
 	k.define("notes", `{"schema":{"type":"object","properties":{"title":{"type":"string"},"tags":{"type":"array"}},"additionalProperties":false},

@@ -24,11 +24,8 @@ func (l *list) page(ctx context.Context, tx *store.Tx) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &page{rows: rows}
-	more := len(rows) > l.q.Limit
-	if more {
-		p.rows = rows[:l.q.Limit]
-	}
+	p := &page{rows: rows[:l.fit(rows)]}
+	more := len(p.rows) < len(rows)
 	backward := l.from != nil && l.from.backward
 	if backward {
 		slices.Reverse(p.rows)
@@ -41,6 +38,29 @@ func (l *list) page(ctx context.Context, tx *store.Tx) (*page, error) {
 		p.prev = l.beside(p.rows, true)
 	}
 	return p, nil
+}
+
+// maxPage is how many bytes of records a page has at most, but for a single one that is larger: as much as the body of a request.
+// It bounds the memory of answers that wait for their clients.
+const maxPage = 1 << 20
+
+// fit returns how many of the rows a page holds.
+func (l *list) fit(rows []stored) int {
+	n := min(len(rows), l.q.Limit)
+	size := 0
+	var scratch []byte
+	for i := range rows[:n] {
+		if l.only == nil {
+			size += len(rows[i].json)
+		} else {
+			scratch = l.only.append(scratch[:0], &rows[i])
+			size += len(scratch)
+		}
+		if size > maxPage && i > 0 {
+			return i
+		}
+	}
+	return n
 }
 
 // beside is the position before the first of some rows, or after the last.

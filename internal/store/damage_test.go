@@ -20,7 +20,7 @@ import (
 // last version but one is what the file holds when its last commit's page is lost.
 const (
 	versions    = 5
-	damagedKeys = 300
+	damagedKeys = 200
 )
 
 // states are those after each commit.
@@ -200,7 +200,7 @@ func places(size int) []int {
 	var at []int
 	for i := range size {
 		in := i % page
-		if in < 100 || i%31 == 0 {
+		if in < 80 || i%61 == 0 {
 			at = append(at, i)
 		}
 	}

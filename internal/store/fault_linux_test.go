@@ -21,7 +21,7 @@ import (
 )
 
 // large makes the file grow.
-var large = bytes.Repeat([]byte("x"), 3<<20)
+var large = bytes.Repeat([]byte("x"), 300_000)
 
 // putLarge writes two keys, which must be there both or not at all.
 func putLarge(tx *store.Tx) error {

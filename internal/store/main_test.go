@@ -42,7 +42,8 @@ func child(t *testing.T, role string, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	// The race detector would wait for a second at the end of each.
+	cmd.Env = append(os.Environ(), roleVariable+"="+role, "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = &strings.Builder{}
 	t.Cleanup(func() {
 		if cmd.Process != nil && cmd.ProcessState == nil {

@@ -41,8 +41,8 @@ type Server struct {
 	t       testing.TB
 	stop    context.CancelFunc
 	ended   chan struct{} // closed when Run has returned runErr
-	runErr  error
-	admin   string // the token of the admin's session
+	runErr  error         // of Run, until Wait has returned it
+	admin   string        // the token of the admin's session
 	clients http.Transport
 }
 
@@ -113,6 +113,14 @@ func (s *Server) Stop() error {
 	s.clients.CloseIdleConnections()
 	<-s.ended
 	return errors.Join(s.runErr, s.App.Close())
+}
+
+// Wait waits for a server that ends by itself, and returns what Run and Close return. That is then no fault of the test.
+func (s *Server) Wait() error {
+	<-s.ended
+	err := errors.Join(s.runErr, s.App.Close())
+	s.runErr = nil
+	return err
 }
 
 // CloseIdle closes the connections that clients keep for their next request.

@@ -68,7 +68,7 @@ func Mount(t testing.TB) *FS {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), mountVariable+"="+f.Path, folderVariable+"="+f.Folder)
+	cmd.Env = append(os.Environ(), mountVariable+"="+f.Path, folderVariable+"="+f.Folder, "GORACE=atexit_sleep_ms=0")
 	stderr := &strings.Builder{}
 	cmd.Stderr = stderr
 	in, err := cmd.StdinPipe()

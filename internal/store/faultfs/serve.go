@@ -39,19 +39,19 @@ func ServeIfChild() {
 // serve mounts the folder, and does what it is asked for until its input ends.
 func serve(mount, folder string) error {
 	d := &disk{room: -1}
-	root := &fs.LoopbackRoot{Path: folder}
-	root.NewNode = func(r *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: r}, disk: d}
+	root, err := fs.NewLoopbackRoot(folder)
+	if err != nil {
+		return err
 	}
 	out := json.NewEncoder(os.Stdout)
-	server, err := fs.Mount(mount, root.NewNode(root, nil, "", nil), &fs.Options{
+	// The server works in goroutines of its own until it is unmounted.
+	_, err = fs.Mount(mount, &node{root.(*fs.LoopbackNode), d}, &fs.Options{
 		MountOptions: fuse.MountOptions{DirectMountStrict: true, FsName: "faultfs", Name: "faultfs", MaxWrite: 1 << 20},
 	})
 	if err != nil {
 		return out.Encode(answer{Error: err.Error()})
 	}
 	defer syscall.Unmount(mount, syscall.MNT_DETACH)
-	_ = server // serves in goroutines of its own until it is unmounted
 	if err := out.Encode(answer{}); err != nil {
 		return err
 	}
@@ -173,8 +173,13 @@ func writeTo(path string, offset int64, content []byte, size int64) error {
 
 // node is a file or folder.
 type node struct {
-	fs.LoopbackNode
+	*fs.LoopbackNode
 	disk *disk
+}
+
+// WrapChild has all nodes below be of this kind.
+func (n *node) WrapChild(_ context.Context, child fs.InodeEmbedder) fs.InodeEmbedder {
+	return &node{child.(*fs.LoopbackNode), n.disk}
 }
 
 func (n *node) path() string {
