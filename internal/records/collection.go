@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"croft/internal/errs"
 	"croft/internal/identity"
@@ -174,6 +175,8 @@ func (coll *collection) index(p *definitionParser, d indexDefinition, at string)
 	if !recordOnly(ix.Where.Root) {
 		p.fault(at, "bad_expression", "it may ask about the record alone, not about auth or now, since an entry is made only when the record is written")
 	}
+	// As filters are, so that the planner can compare them.
+	ix.Where = expr.Bind(ix.Where, &expr.Auth{}, time.Time{})
 	for _, use := range ix.Where.Fields() {
 		switch {
 		case use.Path[0] == "rev":
