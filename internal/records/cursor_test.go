@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -95,6 +96,50 @@ func TestCursorsOfOneListOnly(t *testing.T) {
 	k.define("notes", open)
 	if _, err := k.tryList(admin, "notes", q); code(err) != errs.BadCursor {
 		t.Errorf("a cursor of a collection that was dropped: %v", err)
+	}
+}
+
+// TestPagesOfLargeRecords has pages end by their bytes: all rows come, and at least one on each page.
+func TestPagesOfLargeRecords(t *testing.T) {
+	k := newKit(t, records.Options{})
+	k.define("notes", open)
+	var want []string
+	for i, size := range []int{0, 10, 700_000, 700_000, 300_000, 20, 1_000_000, 1_000_000, 5, 0, 400_000, 400_000, 400_000} {
+		want = append(want, fmt.Sprintf("r%02d", i))
+		k.create(admin, "notes", fmt.Sprintf(`{"id":%q,"n":%d,"text":"%s"}`, want[i], i, strings.Repeat("x", size)))
+	}
+	for _, q := range []records.Query{{Sort: []string{"id"}}, {Sort: []string{"n"}}, {Sort: []string{"n"}, Filter: "n >= 0"}, {Sort: []string{"id"}, Fields: []string{"text"}}} {
+		q.Limit = 500
+		var forward, backward []string
+		p := k.list(admin, "notes", q)
+		for pages := 1; ; pages++ {
+			forward = append(forward, p.ids()...)
+			if p.Next == nil {
+				if pages < 5 {
+					t.Errorf("%+v: 4.9 MB in %d pages", q, pages)
+				}
+				break
+			}
+			if len(p.Items) == 0 {
+				t.Fatalf("%+v: an empty page", q)
+			}
+			q.Cursor = *p.Next
+			p = k.list(admin, "notes", q)
+		}
+		for {
+			backward = append(p.ids(), backward...)
+			if p.Prev == nil {
+				break
+			}
+			q.Cursor = *p.Prev
+			p = k.list(admin, "notes", q)
+		}
+		if !slices.Equal(forward, want) || !slices.Equal(backward, want) {
+			t.Errorf("%+v:\nforward  %v\nbackward %v", q, forward, backward)
+		}
+	}
+	if p := k.list(admin, "notes", records.Query{Limit: 500, Fields: []string{"n"}}); len(p.Items) != len(want) {
+		t.Errorf("%d rows without what is large", len(p.Items))
 	}
 }
 

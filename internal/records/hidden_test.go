@@ -68,9 +68,9 @@ func (w *twins) differ(request func(k *kit, hidden string) error) {
 }
 
 var hiddenIndexes = []string{
-	`{"name":"a","fields":["a"]}`, `{"name":"ap","fields":["a","pin"]}`, `{"name":"pa","fields":["-pin","a"]}`, `{"name":"p","fields":["pin"]}`,
-	`{"name":"ub","fields":["b"],"unique":true}`, `{"name":"us","fields":["tags","b"],"unique":true,"where":"has(a)"}`, `{"name":"sp","fields":["s","tags"]}`,
-	`{"name":"tp","fields":["tags","-s"]}`, `{"name":"w","fields":["a"],"where":"pin == 1"}`, `{"name":"wn","fields":["n.x"],"where":"b > 0"}`,
+	`{"name":"a","fields":["a"]}`, `{"name":"ap","fields":["a","pin"]}`, `{"name":"bp","fields":["-b","n.x","-pin"]}`, `{"name":"p","fields":["pin"]}`,
+	`{"name":"ub","fields":["b"],"unique":true}`, `{"name":"us","fields":["tags","b"],"unique":true,"where":"has(a)"}`, `{"name":"s","fields":["-s"]}`,
+	`{"name":"tp","fields":["tags","-s"]}`, `{"name":"wn","fields":["n.x"],"where":"b > 0"}`,
 }
 
 func (w *twins) define() {
@@ -296,6 +296,23 @@ func TestHiddenLength(t *testing.T) {
 		_, errLater := k.Patch(ctx, ada, "notes", "later", body, records.Condition{})
 		if a, b := answer(nil, errShort), answer(nil, errLater); a != b {
 			t.Errorf("%d bytes: %q and %q", length, a, b)
+		}
+	}
+}
+
+// TestHiddenLengthInPages looks for it in where pages end that are full by their bytes.
+func TestHiddenLengthInPages(t *testing.T) {
+	k := newKit(t, records.Options{})
+	for name, hidden := range map[string]int{"short": 0, "later": 60_000} {
+		k.define(name, `{"hidden":["pin"],"access":{"read":"true"}}`)
+		for i := range 20 {
+			k.create(admin, name, fmt.Sprintf(`{"id":"r%02d","pin":"%s","a":"%s"}`, i, strings.Repeat("x", hidden), strings.Repeat("a", 90_000)))
+		}
+	}
+	for _, q := range []records.Query{{Limit: 20}, {Limit: 20, Filter: "true"}, {Limit: 20, Sort: []string{"a"}}, {Limit: 20, Fields: []string{"a"}}, {Limit: 20, Fields: []string{"created"}}} {
+		short, later := k.list(ada, "short", q).ids(), k.list(ada, "later", q).ids()
+		if !slices.Equal(short, later) {
+			t.Errorf("%+v: %d and %d rows", q, len(short), len(later))
 		}
 	}
 }

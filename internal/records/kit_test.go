@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"sync"
 	"testing"
 
@@ -31,6 +32,9 @@ type kit struct {
 func newKit(t testing.TB, o records.Options) *kit {
 	t.Helper()
 	k := &kit{TB: t, db: storetest.New(t)}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	var err error
 	if k.Records, err = records.New(k.db, o); err != nil {
 		t.Fatal(err)

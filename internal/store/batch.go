@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 
 	"go.etcd.io/bbolt"
@@ -17,6 +18,7 @@ type batch struct {
 	seq     uint64
 	digest  uint64
 	wrote   bool // there is something to commit
+	writes  int  // to one key each
 	removed int  // keys taken out, of whom each may have left an empty leaf: see Cursor.prev
 	hooks   []hook
 	undo    []change
@@ -47,7 +49,7 @@ func (h hook) run() {
 }
 
 func (b *batch) begin(tx *bbolt.Tx) (err error) {
-	b.wrote, b.removed = false, 0
+	b.wrote, b.writes, b.removed = false, 0, 0
 	b.bucket, b.sums = tx.Bucket(bucketName), tx.Bucket(sumsName)
 	b.cursor = b.bucket.Cursor()
 	b.digest = b.sums.Sequence()
@@ -129,7 +131,13 @@ func (b *batch) remember(tx *Tx, key []byte) error {
 		return err
 	}
 	b.undo = append(b.undo, c)
+	b.writes++
 	return nil
+}
+
+// adds is about how many bytes the batch adds to the file: what is stored, and a page that is half full for each write.
+func (b *batch) adds() int64 {
+	return 2*int64(b.arena.used) + 2*int64(b.writes)*int64(os.Getpagesize())
 }
 
 func (b *batch) put(tx *Tx, key, value []byte) (err error) {

@@ -1,3 +1,5 @@
+//go:build linux && (amd64 || arm64)
+
 package store_test
 
 import (
@@ -312,6 +314,7 @@ func openIn(t *testing.T, dir string) *store.DB {
 }
 
 func init() {
+	serveFaults = faultfs.ServeIfChild
 	// Without root there is a limit on the size of files; it fails as a full disk does, when the file grows.
 	roles["fill to the limit"] = func(args []string) error {
 		const limit = 4 << 20

@@ -6,8 +6,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-
-	"croft/internal/store/faultfs"
 )
 
 // The tests run this binary again as other processes: roles tells what for.
@@ -22,8 +20,11 @@ func init() {
 	roles["flip"] = roleFlip
 }
 
+// serveFaults makes this process the server of a file system with faults, if it was started as one; where there is such.
+var serveFaults = func() {}
+
 func TestMain(m *testing.M) {
-	faultfs.ServeIfChild()
+	serveFaults()
 	if role := os.Getenv(roleVariable); role != "" {
 		if err := roles[role](os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)

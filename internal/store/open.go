@@ -164,7 +164,7 @@ func ensure(path string) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return explain("open", path, err)
 	}
-	if _, err := os.Lstat(path); err == nil {
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		return fmt.Errorf("open %s: it is a link to a file that doesn't exist", path)
 	}
 	if err := create(path); err != nil {

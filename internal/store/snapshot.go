@@ -91,10 +91,10 @@ func (db *DB) begin() (s *snapshot, err error) {
 // end closes the snapshot's transaction. The error of a rollback is only that it is closed already.
 func (s *snapshot) end() { _ = s.tx.Rollback() }
 
-// roomToMap reports whether the mapping surely holds what the next commit adds to a transaction's state. That may be
-// as much as there is already: a commit is built in memory, which is smaller than half the mapping.
-func (db *DB) roomToMap(tx *bbolt.Tx) bool {
-	return tx.Size() < db.mapped/2
+// roomToMap reports whether the mapping surely holds a transaction's state and what is added to it. Half of the mapping
+// is left for the pages that are written anew beside those that are counted; they are built in memory, which is smaller.
+func (db *DB) roomToMap(tx *bbolt.Tx, added int64) bool {
+	return tx.Size()+added < db.mapped/2
 }
 
 // share makes the newest commit what View sees. Only the writer calls it, and Open.
@@ -103,7 +103,7 @@ func (db *DB) share() error {
 	if err != nil {
 		return err
 	}
-	if !db.roomToMap(s.tx) {
+	if !db.roomToMap(s.tx, 0) {
 		s.end()
 		s = nil // each reader begins its own
 	}

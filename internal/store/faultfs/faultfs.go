@@ -1,7 +1,7 @@
-//go:build linux
+//go:build linux && (amd64 || arm64)
 
 // Package faultfs is a file system for tests of what is done about disks that fail: a folder, mounted elsewhere by
-// FUSE, of which a chosen write or flush fails, which is full, or whose power is cut.
+// FUSE (go-fuse builds on 64 bits only), of which a chosen write or flush fails, which is full, or whose power is cut.
 //
 // A process of its own serves it: a program that maps a file which it serves itself waits for itself for ever. It is
 // the test's binary, run again, so the test's TestMain calls ServeIfChild first.
