@@ -75,6 +75,7 @@ const accessRecord = `{"title":"t","members":["u-hopper"],"nothing":null,"owner"
 // TestAccess asks everything as everybody under each shape of rule, and compares with access.golden: where the shape is the
 // rule of the action itself and all may read, and where it is the read rule and all may do the rest.
 func TestAccess(t *testing.T) {
+	t.Parallel()
 	k := newKit(t, records.Options{CallerByID: callerByID})
 	var b strings.Builder
 	fmt.Fprintln(&b, "What each caller gets for each request, under each shape of rule. ok: allowed; list: how many of the\none record; taken: a create of its id; blind: created, and the answer holds only id and rev. token is the owner's, for everything.")

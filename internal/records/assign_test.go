@@ -12,6 +12,7 @@ import (
 // TestMassAssignment sends system fields along with every method, as every kind of caller: Croft's own are refused from all,
 // another owner from all but admins.
 func TestMassAssignment(t *testing.T) {
+	t.Parallel()
 	k := newKit(t, records.Options{})
 	ctx := context.Background()
 	k.define("notes", open)

@@ -113,6 +113,7 @@ func byIndex(k *kit) (index any) {
 // TestBuildAndRestart builds an index over more than one slice's records, stops in the middle and goes on after a restart. Until it is
 // complete no list uses it; what is written meanwhile is in it.
 func TestBuildAndRestart(t *testing.T) {
+	t.Parallel()
 	k := newKit(t, records.Options{})
 	k.define("notes", open)
 	k.createAll("notes", numbered(3200)...)
@@ -182,6 +183,7 @@ func reopen(k *kit) {
 
 // TestBuildBesideWriters has writers and readers at work while indexes are built and removed.
 func TestBuildBesideWriters(t *testing.T) {
+	t.Parallel()
 	k := newKit(t, records.Options{})
 	ctx := context.Background()
 	k.define("notes", open)
@@ -212,7 +214,11 @@ func TestBuildBesideWriters(t *testing.T) {
 		byN, `{"indexes":[{"name":"by_n","fields":["n"]},{"name":"by_m","fields":["-m","n"]}]}`, `{"indexes":[{"name":"by_m","fields":["-m","n"]}]}`, `{}`,
 		`{"indexes":[{"name":"by_n","fields":["-n"],"where":"n > 100"}],"access":{"read":"record.n > 7"}}`,
 	}
-	for round := range 2 {
+	rounds := 2
+	if raceEnabled {
+		rounds = 1
+	}
+	for round := range rounds {
 		for i, definition := range definitions {
 			k.define("notes", definition)
 			for used := 0; used < 6; used++ {
@@ -242,6 +248,7 @@ func TestBuildBesideWriters(t *testing.T) {
 }
 
 func TestUniqueThatCannotBe(t *testing.T) {
+	t.Parallel()
 	const unique = `{"indexes":[{"name":"by_n","fields":["n"],"unique":true}]}`
 	t.Run("small", func(t *testing.T) {
 		k := newKit(t, records.Options{})
@@ -311,6 +318,7 @@ func TestUniqueThatCannotBe(t *testing.T) {
 
 // TestValueThatCannotBeIndexed refuses the write, or the index, and names the field and the record.
 func TestValueThatCannotBeIndexed(t *testing.T) {
+	t.Parallel()
 	k := newKit(t, records.Options{})
 	ctx := context.Background()
 	long := strings.Repeat("x", 4097)

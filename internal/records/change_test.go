@@ -33,6 +33,7 @@ func meanwhile(clients int, do func(client int), main func()) {
 
 // TestOneDefinition makes rules stricter while others read: they never see what was written under a rule that would not let them.
 func TestOneDefinition(t *testing.T) {
+	t.Parallel()
 	k := newKit(t, records.Options{})
 	ctx := context.Background()
 	reads := []func() ([]byte, error){
@@ -61,7 +62,7 @@ func TestOneDefinition(t *testing.T) {
 			t.Errorf("read %d got %s %v", client, got, err)
 		}
 	}, func() {
-		for range 10 {
+		for range 6 {
 			for _, strict := range []string{`{}`, `{"access":{"read":"has(auth.id)","update":"has(auth.id)"}}`, `{"access":{"read":"record.open == true","update":"true"}}`, `{"access":{"read":"true","update":"true"},"hidden":["secret"]}`} {
 				k.define("notes", strict)
 				k.create(admin, "notes", `{"id":"r","secret":"s3cret"}`)
@@ -76,6 +77,7 @@ func TestOneDefinition(t *testing.T) {
 
 // TestIndexRemovedMeanwhile removes indexes, entries and all, while others list by them: no row is missed.
 func TestIndexRemovedMeanwhile(t *testing.T) {
+	t.Parallel()
 	k := newKit(t, records.Options{})
 	k.define("notes", byN)
 	k.createAll("notes", numbered(40)...)
@@ -193,6 +195,7 @@ func TestWritesMeetNewRules(t *testing.T) {
 
 // TestDropAndMakeAnew has nothing of a dropped collection in the one that takes its name, whatever is written meanwhile.
 func TestDropAndMakeAnew(t *testing.T) {
+	t.Parallel()
 	k := newKit(t, records.Options{})
 	ctx := context.Background()
 	k.define("kept", byN)

@@ -3,7 +3,6 @@ package records
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -178,7 +177,7 @@ func (d *defining) store(ctx context.Context, tx *store.Tx) error {
 	if err := d.indexes(tx, old, next, s.records); err != nil {
 		return err
 	}
-	value, err := json.Marshal(kept)
+	value, err := encode(kept)
 	if err != nil {
 		return err
 	}
@@ -264,6 +263,9 @@ func (d *defining) answer(tx *store.Tx, coll *collection) error {
 
 // answerDryRun says what Define would do.
 func (d *defining) answerDryRun(old *collection) error {
+	if d.misfits.Records == nil {
+		d.misfits.Records = []misfit{}
+	}
 	a := struct {
 		Would    string       `json:"would"` // create, change or nothing
 		Build    []string     `json:"build"` // indexes that would be built
@@ -294,7 +296,7 @@ func (d *defining) answerDryRun(old *collection) error {
 			}
 		}
 	}
-	d.result.JSON, err = json.Marshal(a)
+	d.result.JSON, err = encode(a)
 	return err
 }
 
@@ -332,7 +334,7 @@ func (coll *collection) describe(tx *store.Tx) ([]byte, error) {
 		}
 		states = append(states, is)
 	}
-	told, err := json.Marshal(struct {
+	told, err := encode(struct {
 		Records  uint64       `json:"records"`
 		States   []indexState `json:"index_states"`
 		Warnings []errs.Field `json:"warnings"`

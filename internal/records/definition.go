@@ -103,7 +103,7 @@ func parseDefinition(body []byte) (def definition, rev string, err error) {
 		case "indexes":
 			def.Indexes = array(p, value, at, maxIndexes, p.index)
 		case "relations":
-			if len(value) > len("{}") {
+			if k := rawjson.KindOf(value); k != rawjson.Null && string(value) != "{}" {
 				p.fault(at, "not_supported", "relations don't work yet: leave them out")
 			}
 		case "access":
@@ -140,13 +140,20 @@ func (d *definition) encode() ([]byte, error) {
 	if d.Hidden == nil {
 		d.Hidden = []string{}
 	}
+	b, err := encode(d)
+	if err != nil {
+		return nil, err
+	}
+	return rawjson.Canonical(nil, b, rawjson.Limits{})
+}
+
+// encode is json.Marshal that leaves <, > and & as people write them.
+func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(d); err != nil {
-		return nil, err
-	}
-	return rawjson.Canonical(nil, b.Bytes(), rawjson.Limits{})
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // definitionParser gathers the faults of a definition, so that all are told at once.
@@ -196,7 +203,7 @@ func array[T any](p *definitionParser, value []byte, at string, most int, read f
 	for it := rawjson.Elements(value); it.Next(); {
 		if len(all) == most {
 			p.fault(at, "too_many", "at most %d are allowed", most)
-			return nil
+			return all
 		}
 		all = append(all, read(it.Value(), fmt.Sprintf("%s/%d", at, len(all))))
 	}
@@ -289,6 +296,7 @@ func (p *definitionParser) check(value []byte, at string) (d checkDefinition) {
 func (p *definitionParser) hidden(value []byte, at string) string {
 	field := p.text(value, at)
 	switch {
+	case rawjson.KindOf(value) != rawjson.String: // told already
 	case isSystem(field):
 		p.fault(at, "system_field", "%s is a system field, which can't be hidden", field)
 	case strings.Contains(field, "."):

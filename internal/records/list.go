@@ -2,7 +2,6 @@ package records
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -228,7 +227,7 @@ func (l *list) answer(ctx context.Context, tx *store.Tx, dst []byte) ([]byte, er
 		dst = strconv.AppendUint(append(dst, `,"count":`...), count, 10)
 	}
 	if l.q.Explain {
-		told, err := json.Marshal(l.plan.Explain())
+		told, err := encode(l.plan.Explain())
 		if err != nil {
 			return dst, err
 		}

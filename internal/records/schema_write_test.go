@@ -97,7 +97,7 @@ func TestReadOnlyFields(t *testing.T) {
 	k.define("notes", `{"schema":{"properties":{"state":{"readOnly":true,"default":"new"},"o":{"properties":{"by":{"readOnly":true}}},"a":{}}},"access":{"read":"true","create":"true","update":"true"}}`)
 	k.steps("notes", []step{
 		{ada, "create", `{"state":"new"}`, nil, "/state read_only"}, // also what it would be
-		{ada, "create", `{"o":{"by":"me"},"state":"x"}`, nil, "/state read_only, /o/by read_only"},
+		{ada, "create", `{"o":{"by":"me"},"state":"x"}`, nil, "/o/by read_only, /state read_only"},
 		{ada, "create", `{"o":{"to":"you"}}`, object{"state": "new", "o": object{"to": "you"}}, ""},
 		{ada, "patch", `{"a":1}`, object{"state": "new", "o": object{"to": "you"}, "a": 1.0}, ""},
 		{ada, "patch", `{"state":"x"}`, nil, "/state read_only"},

@@ -2,7 +2,7 @@ package records
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 
 	"croft/internal/errs"
@@ -53,7 +53,7 @@ func (r *Records) Try(ctx context.Context, c *identity.Caller, name string, body
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(answer)
+	return encode(answer)
 }
 
 func (r *Records) parseTry(ctx context.Context, body []byte) (*tried, error) {
@@ -100,10 +100,11 @@ func (r *Records) parseTry(ctx context.Context, body []byte) (*tried, error) {
 	if r.o.CallerByID == nil {
 		return nil, errs.At(errs.Invalid, "/as", "unknown_user", "users are not known here")
 	}
-	if t.as, err = r.o.CallerByID(ctx, as); err != nil {
+	t.as, err = r.o.CallerByID(ctx, as)
+	if e := (*errs.Error)(nil); errors.As(err, &e) && e.Code == errs.NotFound {
 		return nil, errs.At(errs.Invalid, "/as", "unknown_user", "there is no user of this id")
 	}
-	return t, nil
+	return t, err
 }
 
 // records returns the record that the rule is asked about, and for an update or delete how it was before.

@@ -169,7 +169,7 @@ func (r *Records) giveUp(tx *store.Tx, coll *collection, ix *builtIndex, why *er
 	}
 	s.generation, coll.generation, coll.kept.Generation = seq, seq, seq
 	coll.live.defined.Store(seq)
-	kept, err := json.Marshal(coll.kept)
+	kept, err := encode(coll.kept)
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func buildSome(tx *store.Tx, coll *collection, ix *builtIndex, most int) (*build
 }
 
 func putBuild(tx *store.Tx, coll *collection, ix *builtIndex, b *buildState) error {
-	value, err := json.Marshal(b)
+	value, err := encode(b)
 	if err != nil {
 		return err
 	}

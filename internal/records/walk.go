@@ -50,9 +50,13 @@ func (l *list) fit(rows []stored) int {
 	size := 0
 	var scratch []byte
 	for i := range rows[:n] {
-		if l.only == nil {
+		switch {
+		case l.only == nil && len(l.coll.hidden) == 0:
 			size += len(rows[i].json)
-		} else {
+		case l.only == nil: // what the caller does not see must not count
+			scratch = l.coll.appendVisible(scratch[:0], l.c, &rows[i])
+			size += len(scratch)
+		default:
 			scratch = l.only.append(scratch[:0], &rows[i])
 			size += len(scratch)
 		}
@@ -88,6 +92,7 @@ func idOf(s *stored) string {
 
 // rows returns at most one row more than the page holds, in the order of the plan.
 func (l *list) rows(ctx context.Context, tx *store.Tx) ([]stored, error) {
+	l.tested = 0
 	if narrow := l.plan.Narrow; narrow != nil && l.few(tx, narrow) {
 		l.plan = narrow
 	}
@@ -342,7 +347,7 @@ func (w *walker) test(value []byte) (matched bool, err error) {
 		}
 	}
 	if w.match != nil && !w.match.match(&w.s, nil) {
-		if w.match.OverBudget() {
+		if w.budget <= 0 { // a record that takes too much by itself just doesn't match
 			return false, errs.New(errs.TooCostly, "the filter or the collection's read rule takes too much work for so many records: make it simpler, or narrow it by an indexed field")
 		}
 		return false, nil

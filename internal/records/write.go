@@ -63,6 +63,7 @@ type write struct {
 	caller *identity.Caller
 	coll   *collection
 	now    time.Time
+	newID  bool   // the id was made for this record: there is none of it yet
 	given  system // the system fields of the body
 	body   []byte // its other fields
 
@@ -120,7 +121,7 @@ func (w *write) identify() error {
 		if err != nil {
 			return fmt.Errorf("make an id: %w", err)
 		}
-		w.id = id.String()
+		w.id, w.newID = id.String(), true
 		return nil
 	case rawjson.KindOf(w.given.id) != rawjson.String:
 		return errs.At(errs.Invalid, "/id", "type", "a record's id is a string")
@@ -179,6 +180,9 @@ func (w *write) store(tx *store.Tx, r *Records) error {
 
 // unchanged reports whether the record is as prepare saw it.
 func (w *write) unchanged(tx *store.Tx) (bool, error) {
+	if w.newID {
+		return true, nil
+	}
 	now, ok, err := getRecord(tx, w.coll.number, w.id)
 	if err != nil || ok != w.existed {
 		return false, err
@@ -188,9 +192,13 @@ func (w *write) unchanged(tx *store.Tx) (bool, error) {
 
 // prepare decides whether the caller may make the change, and makes what is to be stored.
 func (w *write) prepare(tx *store.Tx, r *Records) error {
-	before, existed, err := getRecord(tx, w.coll.number, w.id)
-	if err != nil {
-		return err
+	var before stored
+	var existed bool
+	var err error
+	if !w.newID {
+		if before, existed, err = getRecord(tx, w.coll.number, w.id); err != nil {
+			return err
+		}
 	}
 	w.existed, w.rev = existed, ""
 	if existed {

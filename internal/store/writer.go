@@ -41,9 +41,13 @@ const (
 	maxBatchBytes = 4 << 20
 )
 
-// patience is the part of the last commit's time that the writer waits for the clients it knows of: a half. Where clients and
-// server share two cores, 16 clients are then 10 to 12 in a commit, at a fifth 8; more brings little and costs time.
-const patience = 5
+// patience is in how many steps the writer waits, at most the last commit's time, for the clients it knows of: until a step in which
+// none came. So it waits while clients are busy with their next write, which on a small machine takes the same cores, and hardly
+// for one that went away.
+const (
+	patience = 5
+	minStep  = 500 * time.Microsecond // a client on the same two cores takes as long for its next write
+)
 
 // update is one call of DB.Update.
 type update struct {
@@ -158,21 +162,18 @@ func (w *writer) await() bool {
 	}
 }
 
-// gather waits for the clients that the last commit answered, besides those that came while it ran, for a part of the time
-// that it took.
+// gather waits for the clients that the last commit answered, besides those that came while it ran.
 func (w *writer) gather() {
-	want := w.clients
-	n, closing := w.expect(want)
-	if n >= want || closing {
-		return
-	}
-	w.timer.Reset(w.lastCommit / patience)
+	n, closing := w.expect(w.clients)
 	defer w.timer.Stop()
-	for n < want && !closing {
+	for step := 0; step < patience && n < w.clients && !closing; step++ {
+		before := n
+		w.timer.Reset(max(w.lastCommit/patience, minStep))
 		select {
 		case <-w.signal:
-			n, closing = w.expect(want)
 		case <-w.timer.C:
+		}
+		if n, closing = w.expect(w.clients); n == before {
 			return
 		}
 	}

@@ -131,9 +131,6 @@ func (p *Program) Err() error {
 	return p.fault.error(p.expr.Text)
 }
 
-// OverBudget reports whether Err is ErrBudget, without making an error.
-func (p *Program) OverBudget() bool { return p.fault.reason == overBudget }
-
 // Eval returns the value of the expression over env, or an *Error or ErrBudget. The value is valid until the
 // next evaluation.
 func (p *Program) Eval(env *Env) (Value, error) {
