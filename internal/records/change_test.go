@@ -87,7 +87,7 @@ func TestIndexRemovedMeanwhile(t *testing.T) {
 			t.Errorf("%+v, %v: want 30 rows", p, err)
 		}
 	}, func() {
-		for range 10 {
+		for range 6 {
 			for _, definition := range []string{`{}`, byN, `{"indexes":[{"name":"by_n","fields":["-n"]}]}`, `{"indexes":[{"name":"by_n","fields":["n"],"where":"n > 7"}]}`} {
 				k.define("notes", definition)
 				k.swept()
@@ -101,7 +101,7 @@ func TestIndexRemovedMeanwhile(t *testing.T) {
 			t.Errorf("%+v, %v", p, err)
 		}
 	}, func() {
-		for range 15 {
+		for range 10 {
 			if err := k.Drop(context.Background(), admin, "notes", records.Condition{}); err != nil {
 				t.Fatal(err)
 			}

@@ -202,7 +202,7 @@ func TestHiddenFieldsTellNothing(t *testing.T) {
 	clock := newClock()
 	// So few that lists run into the limit, too.
 	w := &twins{k: [2]*kit{newKit(t, records.Options{Now: clock.now, Scan: 9}), newKit(t, records.Options{Now: clock.now, Scan: 9})}}
-	requests := 32
+	requests := 25
 	if raceEnabled {
 		requests = 12
 	}
