@@ -3,6 +3,7 @@ package records
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -384,7 +385,7 @@ func (w *write) hiddenLen(json []byte) int {
 func (w *write) validate(g *grant, body []byte, after, before *stored) error {
 	var faults []errs.Field
 	if s := w.coll.schema; s != nil {
-		faults = s.Validate(body)
+		faults = slices.DeleteFunc(s.Validate(body), w.ofOthers)
 		if !w.caller.IsAdmin() {
 			faults = append(faults, w.readOnly(before)...)
 		}
@@ -403,6 +404,13 @@ func (w *write) validate(g *grant, body []byte, after, before *stored) error {
 		text = fmt.Sprintf("the record has %d faults", len(faults))
 	}
 	return &errs.Error{Code: errs.Invalid, Text: text, Fields: faults}
+}
+
+// ofOthers reports whether a fault is of a hidden field that the caller neither sees nor names: one that was left as it is when
+// the schema changed.
+func (w *write) ofOthers(f errs.Field) bool {
+	path, ok := rawjson.SplitPointer(f.Pointer)
+	return ok && len(path) > 0 && w.coll.hidesFrom(w.caller, path[0]) && w.existed && rawjson.Get(w.body, path[0]) == nil
 }
 
 // readOnly tells the fields that only admins may set and that this change sets to something new.

@@ -166,15 +166,19 @@ func (w *writer) await() bool {
 func (w *writer) gather() {
 	n, closing := w.expect(w.clients)
 	defer w.timer.Stop()
-	for step := 0; step < patience && n < w.clients && !closing; step++ {
-		before := n
+	for step, before := 0, -1; step < patience && before < n; step++ {
+		before = n
 		w.timer.Reset(max(w.lastCommit/patience, minStep))
-		select {
-		case <-w.signal:
-		case <-w.timer.C:
-		}
-		if n, closing = w.expect(w.clients); n == before {
-			return
+		for waiting := true; waiting; {
+			if n >= w.clients || closing {
+				return
+			}
+			select {
+			case <-w.signal: // may be an old one
+			case <-w.timer.C:
+				waiting = false
+			}
+			n, closing = w.expect(w.clients)
 		}
 	}
 }
