@@ -9,11 +9,11 @@ import (
 // Go's collector runs each time the heap has doubled, which on a heap of a few MiB is very often. These let it grow to
 // five times its size, but only as far as the limit, from where on the collector works to stay below it.
 //
-// Seen with 20,000 records, private memory at most under logins (two hashes of 19 MiB at a time) and under lists, CPU
-// being the same: 61 and 45 MiB with a limit of 48 MiB, 57 and 37 with 40, 53 and 29 with 32.
+// The limit has room for two hashes of 19 MiB: below it, the collector runs for each (seen: a login takes 29 ms of CPU at 48 MiB,
+// 86 at 32). Private memory was then 43 MiB at most under logins.
 const (
 	collectorPercent = 400
-	collectorLimit   = 32 << 20
+	collectorLimit   = 48 << 20
 )
 
 var tuneOnce sync.Once

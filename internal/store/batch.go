@@ -48,9 +48,14 @@ func (h hook) run() {
 	h.f()
 }
 
+// fillPercent is how full a page is left that is split. New ids sort behind all others, so most pages are never written to
+// again: at bbolt's own half, a file has nearly twice the pages and a scan takes a fifth longer.
+const fillPercent = 0.9
+
 func (b *batch) begin(tx *bbolt.Tx) (err error) {
 	b.wrote, b.writes, b.removed = false, 0, 0
 	b.bucket, b.sums = tx.Bucket(bucketName), tx.Bucket(sumsName)
+	b.bucket.FillPercent = fillPercent
 	b.cursor = b.bucket.Cursor()
 	b.digest = b.sums.Sequence()
 	b.seq, err = readSeq(b.bucket)
