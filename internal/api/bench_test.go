@@ -23,7 +23,7 @@ import (
 	"croft/internal/store"
 )
 
-// benchRecords is how many records the benchmarks' collection has (issue 3); CROFT_BENCH_RECORDS says otherwise.
+// benchRecords is how many records the benchmarks' collection has; CROFT_BENCH_RECORDS says otherwise.
 const benchRecords = 100_000
 
 // A bench is a file with records of some 300 bytes, made once for all benchmarks of a run.
@@ -297,7 +297,7 @@ func BenchmarkHandlerCreate(b *testing.B) {
 	}
 }
 
-// TestGetAllocations holds a GET through the whole chain to the bound of issue 3.
+// TestGetAllocations holds a GET through the whole chain to its bound.
 func TestGetAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates too")

@@ -193,7 +193,7 @@ func TestOnlyTheTableIsRouted(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/", "/api", "/api/v1", "/api/v1/", "/api/v1/records", "/api/v1/records/a/b/c", "/API/v1/users", "//healthz", "/healthz/", "/debug/pprof/", "/api/v1/records/a%2Fb/c/d"} {
+	for _, path := range []string{"/index.html", "/api", "/api/v1", "/api/v1/", "/api/v1/records", "/api/v1/records/a/b/c", "/API/v1/users", "//healthz", "/healthz/", "/debug/pprof/", "/api/v1/records/a%2Fb/c/d"} {
 		admin.Do("GET", path, nil).Want(t, 404)
 	}
 }

@@ -62,7 +62,7 @@ func (q *request) meters() error {
 	var b bytes.Buffer
 	q.api.metrics.set.WritePrometheus(&b)
 	metrics.WriteProcessMetrics(&b)
-	q.Header()["Content-Type"] = valueText
+	q.Header()["Content-Type"] = valueMeters
 	q.send(http.StatusOK, b.Bytes())
 	return nil
 }

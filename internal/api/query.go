@@ -12,8 +12,8 @@ import (
 	"croft/internal/records"
 )
 
-// maxLimit is the most records of one page (design.md, 5).
-const maxLimit = 500
+// maxLimit is the most of a page.
+const maxLimit = records.MaxLimit
 
 var listParameters = []string{"filter", "sort", "limit", "cursor", "fields", "count", "explain"}
 

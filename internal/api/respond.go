@@ -13,7 +13,8 @@ import (
 var (
 	valueJSON    = []string{"application/json"}
 	valueProblem = []string{"application/problem+json"}
-	valueText    = []string{"text/plain; version=0.0.4; charset=utf-8"}
+	valueText    = []string{"text/plain; charset=utf-8"}
+	valueMeters  = []string{"text/plain; version=0.0.4; charset=utf-8"}
 	valueBearer  = []string{"Bearer"}
 	valueNoStore = []string{"no-store"}
 	valuePrivate = []string{"private, no-cache"} // may be kept by the client itself, and asked for again with its ETag

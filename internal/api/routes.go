@@ -89,6 +89,7 @@ var routes = []route{
 	plain(http.MethodDelete, "/records/{collection}/{id}", byRule, (*request).deleteRecord),
 	take(http.MethodPost, "/query/{collection}", byRule, (*request).query),
 
+	outside(plain(http.MethodGet, "/", anyone, (*request).home)),
 	outside(plain(http.MethodGet, "/healthz", anyone, (*request).health)),
 	outside(plain(http.MethodGet, "/metrics", managers, (*request).meters)),
 }

@@ -193,7 +193,7 @@ func TestSlowBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = apptest.StartAt(t, s.Config.Data, apptest.Config(func(c *config.Config) {
-		c.Limits.HeaderTime, c.Limits.RequestTime = 300*time.Millisecond, 300*time.Millisecond
+		c.Limits.HeaderTime, c.Limits.RequestTime = 2*time.Second, 300*time.Millisecond
 	}))
 	_, r := dial(t, s, "POST /api/v1/records/notes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
 	text, err := io.ReadAll(r)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,7 +29,7 @@ const idleTime = 2 * time.Minute
 // sendTime is how long an answer may take to be taken by its client.
 const sendTime = 30 * time.Second
 
-// maxHeader is the most bytes of a request's headers (design.md, 10). net/http adds 4 KiB of its own.
+// maxHeader is the most bytes of a request's headers; net/http adds 4 KiB of its own.
 const maxHeader = 32<<10 - 4<<10
 
 // Run serves until ctx ends or the data file fails; the latter is an error. Requests that run are finished first.
@@ -86,9 +87,13 @@ func (a *App) stop(servers []*http.Server) error {
 	errs := make([]error, len(servers))
 	for i, s := range servers {
 		wait.Go(func() {
-			if err := s.Shutdown(ctx); err != nil {
+			err := s.Shutdown(ctx)
+			switch {
+			case errors.Is(err, context.DeadlineExceeded):
 				a.log.Warn("requests that did not end in time are cut off", "waited", stopTime)
 				errs[i] = s.Close()
+			case !errors.Is(err, fs.ErrNotExist): // somebody removed the socket
+				errs[i] = err
 			}
 		})
 	}

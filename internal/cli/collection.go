@@ -121,6 +121,7 @@ definition is applied by itself, in order; the first that is refused ends it.`,
 					err = p.printJSON(raw)
 				} else {
 					p.say("Applied %s.", d.name)
+					err = p.warn(raw)
 				}
 				if err != nil {
 					return err
@@ -227,4 +228,21 @@ func jsonError(text []byte, err error) error {
 		return fmt.Errorf("line %d: this is not JSON: %w", 1+bytes.Count(before, []byte("\n")), syntax.Err)
 	}
 	return err
+}
+
+// warn tells what is odd about a definition, though it was taken.
+func (p *program) warn(raw []byte) error {
+	var answer struct {
+		Warnings []struct {
+			Pointer string `json:"pointer"`
+			Message string `json:"message"`
+		} `json:"warnings"`
+	}
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	for _, w := range answer.Warnings {
+		fmt.Fprintf(p.stderr, "warning: %s: %s\n", w.Pointer, w.Message)
+	}
+	return nil
 }

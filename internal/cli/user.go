@@ -234,8 +234,9 @@ func findUser(ctx context.Context, c *client, email string) (user, error) {
 	if err != nil {
 		return user{}, err
 	}
+	address := strings.ToLower(strings.TrimSpace(email)) // as accounts are told apart; EqualFold takes ſ for s
 	for _, u := range users {
-		if strings.EqualFold(u.Email, email) || u.ID == email {
+		if strings.ToLower(u.Email) == address || u.ID == email {
 			return u, nil
 		}
 	}

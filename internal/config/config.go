@@ -43,7 +43,7 @@ type Config struct {
 
 // Limits bounds the work and memory that clients may cause.
 type Limits struct {
-	Body        Bytes         `toml:"body" default:"1MiB" min:"1KiB" max:"1GiB" doc:"The largest body of one request. Larger ones get 413."`
+	Body        Bytes         `toml:"body" default:"1MiB" min:"1KiB" max:"1GiB" doc:"The largest body of one request. Larger ones get 413. A record has at most 1 MiB whatever stands here."`
 	Scan        int           `toml:"scan" default:"250000" min:"1" max:"1000000000" doc:"How many records one query may look at. One that would need more gets 422, which names the index that would help."`
 	RequestTime time.Duration `toml:"request_time" default:"30s" min:"1s" max:"1h" doc:"How long one request may take."`
 	HeaderTime  time.Duration `toml:"header_time" default:"10s" min:"1s" max:"10m" doc:"How long a client may take to send the headers of a request."`

@@ -150,7 +150,7 @@ func (coll *collection) index(p *definitionParser, d indexDefinition, at string)
 		parts := strings.Split(path, ".")
 		ix.Fields = append(ix.Fields, index.Field{Path: parts, Desc: desc})
 		switch {
-		case strings.Contains("."+path+".", ".."):
+		case strings.Contains("."+path+".", ".."), strings.HasPrefix(path, "-"):
 			p.fault(at, "bad_field", "a field is a name, or names with dots between; a - in front means descending")
 		case path == "rev":
 			p.fault(at, "not_supported", "rev changes with every write and can't be indexed: index updated")

@@ -169,7 +169,7 @@ func (p *definitionParser) err() error {
 	}
 	text := p.faults[0].Message
 	if len(p.faults) > 1 {
-		text = fmt.Sprintf("the definition has %d faults", len(p.faults))
+		text = fmt.Sprintf("there are %d faults", len(p.faults))
 	}
 	return &errs.Error{Code: errs.Invalid, Text: text, Fields: p.faults}
 }

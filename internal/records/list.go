@@ -145,11 +145,9 @@ func (l *list) readFilter() (*expr.Expr, error) {
 			}
 		}
 	}
-	if l.coll.shape != nil {
-		for _, p := range expr.Check(e, l.coll.shape) {
-			if !p.Warning {
-				return nil, errs.At(errs.Invalid, "/filter", "bad_expression", p.Error.Error())
-			}
+	for _, p := range expr.Check(e, l.coll.shape) {
+		if !p.Warning || p.Fails {
+			return nil, errs.At(errs.Invalid, "/filter", "bad_expression", p.Error.Error())
 		}
 	}
 	return expr.Bind(e, l.grant.bound(), l.grant.now), nil

@@ -188,6 +188,10 @@ func TestRefusedLists(t *testing.T) {
 		return *k.list(nobody, collection, q).Next
 	}
 	cursor := next("notes", records.Query{Limit: 1, Sort: []string{"title"}})
+	changed := cursor[:len(cursor)-3] + "AAA"
+	if changed == cursor {
+		changed = cursor[:len(cursor)-3] + "BBB"
+	}
 	for _, test := range []struct {
 		q       records.Query
 		code    errs.Code
@@ -205,6 +209,12 @@ func TestRefusedLists(t *testing.T) {
 		{records.Query{Filter: `pin == 1`}, errs.FieldNotAllowed, "/filter"},
 		{records.Query{Filter: `has(record.pin)`}, errs.FieldNotAllowed, "/filter"},
 		{records.Query{Filter: `record["pin"] == 1`}, errs.FieldNotAllowed, "/filter"},
+		{records.Query{Filter: `title < 1`}, errs.Invalid, "/filter"},
+		{records.Query{Filter: `1 < "a"`}, errs.Invalid, "/filter"},
+		{records.Query{Filter: `title + 1 == 2`}, errs.Invalid, "/filter"},
+		{records.Query{Filter: `size(1) == 2`}, errs.Invalid, "/filter"},
+		{records.Query{Filter: `1`}, errs.Invalid, "/filter"},
+		{records.Query{Filter: `title`}, errs.Invalid, "/filter"},
 		{records.Query{Filter: `before.title == "x"`}, errs.Invalid, "/filter"},
 		{records.Query{Sort: []string{"pin"}}, errs.FieldNotAllowed, "/sort"},
 		{records.Query{Sort: []string{"-pin.x"}}, errs.FieldNotAllowed, "/sort"},
@@ -212,13 +222,14 @@ func TestRefusedLists(t *testing.T) {
 		{records.Query{Sort: []string{"titel"}}, errs.Invalid, "/sort"},
 		{records.Query{Sort: []string{"title", "-title"}}, errs.Invalid, "/sort"},
 		{records.Query{Sort: []string{""}}, errs.Invalid, "/sort"},
+		{records.Query{Sort: []string{"--title"}}, errs.Invalid, "/sort"},
 		{records.Query{Fields: []string{"pin"}}, errs.FieldNotAllowed, "/fields"},
 		{records.Query{Fields: []string{"a..b"}}, errs.Invalid, "/fields"},
 		{records.Query{Cursor: "nonsense"}, errs.BadCursor, "/cursor"},
 		{records.Query{Cursor: cursor}, errs.BadCursor, "/cursor"},
 		{records.Query{Cursor: cursor, Sort: []string{"-title"}}, errs.BadCursor, "/cursor"},
 		{records.Query{Cursor: cursor, Sort: []string{"title"}, Filter: "true"}, errs.BadCursor, "/cursor"},
-		{records.Query{Cursor: cursor[:len(cursor)-2] + "AA", Sort: []string{"title"}}, errs.BadCursor, "/cursor"},
+		{records.Query{Cursor: changed, Sort: []string{"title"}}, errs.BadCursor, "/cursor"},
 		{records.Query{Cursor: "A" + cursor, Sort: []string{"title"}}, errs.BadCursor, "/cursor"},
 		{records.Query{Cursor: next("other", records.Query{Limit: 1, Sort: []string{"title"}}), Sort: []string{"title"}}, errs.BadCursor, "/cursor"},
 		{records.Query{Explain: true}, errs.Forbidden, "/explain"},

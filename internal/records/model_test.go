@@ -214,6 +214,13 @@ func (w *world) ask() *asked {
 	a.q.Limit = between(w.T, 1, 8)
 	a.q.Count = one(w.T, 3)
 	a.q.Explain = a.c.IsAdmin()
+	if e, err := expr.Parse(a.q.Filter, expr.Filter); err == nil {
+		for _, p := range expr.Check(e, nil) {
+			if p.Fails { // a list refuses what is an error over any record: see TestRefusedLists
+				a.q.Filter = ""
+			}
+		}
+	}
 	var filter *judgement
 	if a.q.Filter != "" {
 		filter = judge(w, a.q.Filter, expr.Filter, a.c, w.clock.now())

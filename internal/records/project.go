@@ -108,7 +108,7 @@ func appendMember(dst []byte, start int, quoted, value []byte, only *tree) []byt
 func (coll *collection) visiblePath(c *identity.Caller, path, pointer string) ([]string, error) {
 	parts := strings.Split(path, ".")
 	for _, p := range parts {
-		if p == "" {
+		if p == "" || strings.HasPrefix(parts[0], "-") { // --title is a slip of the hand
 			return nil, errs.At(errs.Invalid, pointer, "bad_field", "a field is a name, or names with dots between: title, address.city")
 		}
 	}

@@ -86,7 +86,7 @@ func (r *Records) parseTry(ctx context.Context, body []byte) (*tried, error) {
 	if (&accessDefinition{}).rule(t.action) == nil {
 		p.fault("/action", "bad_action", "must be read, create, update or delete")
 	}
-	if t.body == nil {
+	if t.body == nil && rawjson.Get(body, "record") == nil {
 		p.fault("/record", "required", "is the record that the action is on")
 	} else if id := rawjson.Get(t.body, "id"); rawjson.KindOf(id) == rawjson.String {
 		t.id = rawjson.Text(id)

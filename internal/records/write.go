@@ -14,7 +14,7 @@ import (
 	"croft/internal/store"
 )
 
-// maxRecord is the most bytes of a record's JSON: the limit of a request's body (design.md, 10), which patches could
+// maxRecord is the most bytes of a record's JSON: as a request's body is by default, which patches could
 // otherwise pass step by step.
 const maxRecord = 1 << 20
 

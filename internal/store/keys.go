@@ -11,9 +11,10 @@ import "fmt"
 //	settings  name                                             JSON                               settings
 //	auth      see package auth's keys.go                                                          auth
 //	catalog   'c' name                                         JSON: the collection as defined    records
-//	          'n' collection u32                               u64: how many records it has       records
+//	          'n' collection u32                               u64 generation, u64 records        records
 //	          'x'                                              u32: the last collection's number  records
 //	          'b' collection u32, index u32                    how far an index is built          records
+//	          'd' prefix                                       nothing: its keys are deleted      records
 //	records   collection u32, id                               directory, JSON                    records
 //	indexes   collection u32, index u32, ordered values, id    see records/index                  records
 //

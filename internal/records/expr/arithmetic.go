@@ -20,7 +20,8 @@ func (c *compiler) arithmetic(n *Node) load {
 		case a.typ >= TypeTimestamp && a.typ <= TypeDuration && b.typ >= TypeTimestamp && b.typ <= TypeDuration:
 			r = times(n.Op, out, a, b)
 		case n.Op == Add && a.typ == TypeString && b.typ == TypeString:
-			if p.charge(walking(a.b) + walking(b.b)) {
+			// Copied to memory that may be new: dearer than walking.
+			if p.charge((len(a.b) + len(b.b)) / 4) {
 				start := len(p.scratch)
 				p.scratch = append(append(p.scratch, a.b...), b.b...)
 				out.typ, out.b = TypeString, p.scratch[start:len(p.scratch):len(p.scratch)]

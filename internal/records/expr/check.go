@@ -59,6 +59,7 @@ type Shape struct {
 type Problem struct {
 	Error
 	Warning bool // the expression works, but hardly as it was meant
+	Fails   bool // a warning that a part of it is an error over any record
 }
 
 // Check compares an expression with the schema of its records. Fields that can't exist are errors; conditions
@@ -66,7 +67,11 @@ type Problem struct {
 func Check(e *Expr, record *Shape) []Problem {
 	c := checker{text: e.Text, record: record}
 	t, _ := c.node(e.Root)
-	if t&trues == 0 && e.Root.Kind != Literal && len(c.problems) == 0 {
+	switch {
+	case len(c.problems) > 0:
+	case t&Bools == 0:
+		c.fails(e.Root.Pos, "expected true or false, not %v", t)
+	case t&trues == 0 && e.Root.Kind != Literal:
 		c.warn(e.Root.Pos, "this expression is never true")
 	}
 	slices.SortStableFunc(c.problems, func(a, b Problem) int { return a.Pos - b.Pos })
@@ -89,6 +94,12 @@ type loopVar struct {
 
 func (c *checker) warn(pos int, format string, args ...any) {
 	c.problems = append(c.problems, Problem{Error: *errorAt(c.text, pos, format, args...), Warning: true})
+}
+
+// fails warns of what is an error over any record.
+func (c *checker) fails(pos int, format string, args ...any) {
+	c.warn(pos, "this is always an error: "+format, args...)
+	c.problems[len(c.problems)-1].Fails = true
 }
 
 // of is the types of what has that shape.
@@ -203,7 +214,7 @@ func (c *checker) member(n *Node, t TypeSet, s *Shape, name string, system bool)
 		return 0, nil
 	}
 	if t&Maps == 0 {
-		c.warn(n.Pos, "this is always an error: %v has no members", t)
+		c.fails(n.Pos, "%v has no members", t)
 		return 0, nil
 	}
 	if p, ok := systemFields[name]; ok && system {
@@ -244,7 +255,7 @@ func (c *checker) index(n *Node) (TypeSet, *Shape) {
 		}
 	case from&Lists != 0 && at&Numbers != 0 || from&Maps != 0 && at&Strings != 0:
 	default:
-		c.warn(n.Pos, "this is always an error: %v has no element at %v", from, at)
+		c.fails(n.Pos, "%v has no element at %v", from, at)
 		return 0, nil
 	}
 	return anyJSON | Timestamps | Durations, nil
@@ -269,7 +280,7 @@ func (c *checker) list(n *Node) (TypeSet, *Shape) {
 func (c *checker) condition(n *Node) TypeSet {
 	t, _ := c.node(n)
 	if t != 0 && t&Bools == 0 {
-		c.warn(n.Pos, "this is always an error: expected true or false, not %v", t)
+		c.fails(n.Pos, "expected true or false, not %v", t)
 	}
 	return t & Bools
 }
@@ -294,7 +305,7 @@ func (c *checker) junction(n *Node) TypeSet {
 func (c *checker) only(n, a *Node, allowed TypeSet, text string) TypeSet {
 	t, _ := c.node(a)
 	if t != 0 && t&allowed == 0 {
-		c.warn(n.Pos, "this is always an error: %v %s", t, text)
+		c.fails(n.Pos, "%v %s", t, text)
 	}
 	return t & allowed
 }
@@ -319,16 +330,16 @@ func (c *checker) binary(n *Node) TypeSet {
 	case n.Op.Ordering():
 		if kinds(a)&kinds(b)&ordered == 0 {
 			if a == b {
-				c.warn(n.Pos, "this is always an error: %v and another have no order", a)
+				c.fails(n.Pos, "%v and another have no order", a)
 			} else {
-				c.warn(n.Pos, "this is always an error: %v and %v have no order%s", a, b, c.hint(a, b))
+				c.fails(n.Pos, "%v and %v have no order%s", a, b, c.hint(a, b))
 			}
 			return 0
 		}
 		return Bools
 	case n.Op == In:
 		if b&(Lists|Maps) == 0 {
-			c.warn(n.Pos, "this is always an error: in looks into lists and objects, not into %v", b)
+			c.fails(n.Pos, "in looks into lists and objects, not into %v", b)
 			return 0
 		}
 		if b == Lists && s != nil && s.Items != nil && s.Items.Types != 0 && kinds(a)&kinds(s.Items.Types) == 0 {
@@ -339,7 +350,7 @@ func (c *checker) binary(n *Node) TypeSet {
 	}
 	t := result(n.Op, a, b)
 	if t == 0 {
-		c.warn(n.Pos, "this is always an error: %q does not work on %v and %v%s", n.Op, a, b, c.hint(a, b))
+		c.fails(n.Pos, "%q does not work on %v and %v%s", n.Op, a, b, c.hint(a, b))
 	}
 	return t
 }
@@ -407,7 +418,7 @@ func (c *checker) call(n *Node) TypeSet {
 func (c *checker) comprehension(n *Node) TypeSet {
 	t, s := c.node(n.Args[0])
 	if t != 0 && t&(Lists|Maps) == 0 {
-		c.warn(n.Pos, "this is always an error: %v is nothing to go through", t)
+		c.fails(n.Pos, "%v is nothing to go through", t)
 		t = 0
 	}
 	v := loopVar{name: n.Name, types: anyJSON | Timestamps | Durations}

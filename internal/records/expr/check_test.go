@@ -60,7 +60,7 @@ func TestCheck(t *testing.T) {
 		{`tags[done] == "x"`, `warning: column 5: this is always an error: a list has no element at a bool`},
 		{`false && rank > 1`, `warning: column 7: this expression is never true`},
 		{`!true`, `warning: column 1: this expression is never true`},
-		{`rank`, `warning: column 1: this expression is never true`},
+		{`rank`, `warning: column 1: this is always an error: expected true or false, not a number`},
 		{`statsu == 1 && rank == "x"`, `column 1: unknown field "statsu": did you mean "status"?; warning: column 21: this is never true: a number never equals a string`},
 	} {
 		var got []string
