@@ -138,9 +138,6 @@ func FlagName(key string) string {
 	return "--" + strings.NewReplacer(".", "-", "_", "-").Replace(key)
 }
 
-// Doc returns what a key is for, to be shown in help texts.
-func Doc(key string) string { return byKey[key].doc }
-
 // readEnv applies the CROFT_* variables. An unknown one that resembles a setting is taken for a
 // mistake; one that resembles none is left to whoever it belongs to.
 func (c *Config) readEnv(env []string) Problems {

@@ -217,7 +217,7 @@ func (coll *collection) failedChecks(g *grant, after *stored) []errs.Field {
 	return faults
 }
 
-// sameIndexes reports whether an index needs no building when it replaces another.
+// sameIndex reports whether two indexes are defined alike, so that the one can take the place of the other as it is.
 func sameIndex(a, b indexDefinition) bool {
 	x, errX := json.Marshal(a)
 	y, errY := json.Marshal(b)

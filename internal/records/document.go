@@ -153,10 +153,11 @@ func revOf(json []byte, id string) []byte {
 	return json[at : at+revLen]
 }
 
-// revName and revField number the field that setRev changes: its hash in the directory too.
+// revField is the number of the rev among the fields of a record.
 const revField = 1
 
-// setRev puts the number of its change into a stored record, as built by appendStored from appendRecord.
+// setRev puts the number of its change into a stored record, as built by appendStored from appendRecord: into the JSON, and its hash
+// into the directory.
 func setRev(value []byte, id string, seq uint64) {
 	n := int(value[1])<<8 | int(value[2])
 	json := value[directoryHeader+n*(2+int(value[0])):]
@@ -165,7 +166,7 @@ func setRev(value []byte, id string, seq uint64) {
 	value[directoryHeader+n+revField] = hash(json[at-1 : at+revLen+1])
 }
 
-// userID is the id that a record's owner gets, raw.
+// ownerOf is the owner of what a caller creates, raw: null when it is by nobody, or by the operator.
 func ownerOf(c *identity.Caller) []byte {
 	if c.ID == "" {
 		return []byte("null")

@@ -85,9 +85,11 @@ func (l *list) beside(rows []stored, backward bool) *position {
 }
 
 // idOf is a stored record's id, which stands first in its JSON.
-func idOf(s *stored) string {
+func idOf(s *stored) string { return string(idBytes(s)) }
+
+func idBytes(s *stored) []byte {
 	id := s.json[len(`{"id":"`):]
-	return string(id[:bytes.IndexByte(id, '"')])
+	return id[:bytes.IndexByte(id, '"')]
 }
 
 // rows returns at most one row more than the page holds, in the order of the plan.
@@ -180,11 +182,6 @@ func (l *list) sorted(ctx context.Context, tx *store.Tx) ([]stored, error) {
 		found[i] = rows[i].stored
 	}
 	return found, err
-}
-
-func idBytes(s *stored) []byte {
-	id := s.json[len(`{"id":"`):]
-	return id[:bytes.IndexByte(id, '"')]
 }
 
 // count counts all that match, wherever the page is.
