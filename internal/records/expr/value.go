@@ -73,17 +73,6 @@ func TimestampValue(t time.Time) Value {
 // DurationValue is d as a Value.
 func DurationValue(d time.Duration) Value { return Value{typ: TypeDuration, num: uint64(d)} }
 
-// ListValue is the list of elements.
-func ListValue(elements ...Value) Value { return Value{typ: TypeList, list: elements} }
-
-// JSONValue is the value that raw, compact and valid JSON, denotes. It refers to raw.
-func JSONValue(raw []byte) Value {
-	var v Value
-	var scratch []byte
-	v.decode(raw, &scratch)
-	return v
-}
-
 // Type is the value's type.
 func (v *Value) Type() Type { return v.typ }
 
