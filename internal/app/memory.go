@@ -9,11 +9,11 @@ import (
 // Go's collector runs each time the heap has doubled, which on a heap of a few MiB is very often. These let it grow to
 // five times its size, but only as far as the limit, from where on the collector works to stay below it.
 //
-// The limit has room for two hashes of 19 MiB: below it, the collector runs for each (seen: a login takes 29 ms of CPU at 48 MiB,
-// 86 at 32). Private memory was then 43 MiB at most under logins.
+// The limit has room for two hashes of 19 MiB beside everything else: when they don't fit, memory goes back to the operating
+// system and is taken anew for each, which costs more than the hash.
 const (
 	collectorPercent = 400
-	collectorLimit   = 48 << 20
+	collectorLimit   = 56 << 20
 )
 
 var tuneOnce sync.Once
