@@ -41,11 +41,14 @@ func Open(path string, o Options) (*DB, error) {
 	if o.mapping == 0 {
 		o.mapping = mapping()
 	}
-	if err := ensure(path); err != nil {
-		return nil, err
+	if !o.ReadOnly {
+		if err := ensure(path); err != nil {
+			return nil, err
+		}
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // for recoverDamage
-	db := &DB{path: path, mapped: o.mapping, failed: make(chan struct{})}
+	db := &DB{path: path, readOnly: o.ReadOnly, mapped: o.mapping, failed: make(chan struct{})}
+	db.writer.db = db
 	err := db.open(o)
 	if errors.Is(err, syscall.ENOMEM) {
 		// The process may not have that many addresses: an ulimit -v, or many mappings of 32 bits.
@@ -65,7 +68,9 @@ func Open(path string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, explain("open", path, errors.Join(err, db.bolt.Close()))
 	}
-	db.writer.start(db)
+	if !o.ReadOnly {
+		db.writer.start()
+	}
 	return db, nil
 }
 
@@ -81,6 +86,7 @@ func (db *DB) open(o Options) (err error) {
 	defer recoverDamage(&err)
 	db.bolt, err = bbolt.Open(db.path, 0o600, &bbolt.Options{
 		Timeout:         o.LockTimeout,
+		ReadOnly:        o.ReadOnly,
 		FreelistType:    bbolt.FreelistMapType,
 		InitialMmapSize: int(o.mapping),
 		// The file is made by create alone, never by opening it.

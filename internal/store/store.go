@@ -36,6 +36,8 @@ var (
 	ErrFatal = errors.New("the data file can't be used any more")
 	// ErrDamaged says that what is stored is not what was written.
 	ErrDamaged = errors.New("the data file is damaged")
+	// ErrReadOnly says that the file was opened to be read only.
+	ErrReadOnly = errors.New("the data file was opened to be read only")
 	// ErrClosed says that the file is closed or closing.
 	ErrClosed = errors.New("the data file is closed")
 	// ErrLocked says that another process has the file open.
@@ -54,18 +56,22 @@ const DefaultLockTimeout = 2 * time.Second
 type Options struct {
 	// LockTimeout is how long to wait for another process; 0 is DefaultLockTimeout.
 	LockTimeout time.Duration
+	// ReadOnly opens the file beside others that only read it. Every Update fails with ErrReadOnly, and nothing is made or
+	// written.
+	ReadOnly bool
 
 	mapping int64 // for tests: instead of the constant mapping
 }
 
 // DB is an open data file. Its methods may be used by many goroutines at once.
 type DB struct {
-	path   string
-	bolt   *bbolt.DB
-	file   *os.File // bbolt's
-	mapped int64    // how much of the file may be mapped without mapping it anew
-	fileID [16]byte
-	writer writer
+	path     string
+	readOnly bool
+	bolt     *bbolt.DB
+	file     *os.File // bbolt's
+	mapped   int64    // how much of the file may be mapped without mapping it anew
+	fileID   [16]byte
+	writer   writer
 
 	failed  chan struct{} // closed by fail
 	cause   atomic.Pointer[error]
@@ -135,9 +141,17 @@ func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
 	return db.writer.update(ctx, fn)
 }
 
+// Reclaim is Update for functions that give space back, such as deletions: they run also while Update is refused with
+// ErrDiskFull because little space is left.
+func (db *DB) Reclaim(ctx context.Context, fn func(*Tx) error) error {
+	return db.writer.update(ctx, fn)
+}
+
 // Close lets queued updates finish and open views end, and closes the file.
 func (db *DB) Close() error {
-	db.writer.close()
+	if !db.readOnly {
+		db.writer.close()
+	}
 	db.mu.Lock()
 	if db.closed {
 		db.mu.Unlock()

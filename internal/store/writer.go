@@ -73,8 +73,7 @@ type Panic struct {
 
 func (p *Panic) Error() string { return fmt.Sprintf("panic in an update: %v", p.Value) }
 
-func (w *writer) start(db *DB) {
-	w.db = db
+func (w *writer) start() {
 	w.done = make(chan struct{})
 	w.signal = make(chan struct{}, 1)
 	w.want = 1
@@ -95,6 +94,9 @@ func (w *writer) close() {
 func (w *writer) update(ctx context.Context, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if w.db.readOnly {
+		return ErrReadOnly
 	}
 	u := &update{fn: fn, done: make(chan struct{})}
 	w.mu.Lock()
