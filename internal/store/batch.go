@@ -24,6 +24,8 @@ type batch struct {
 	undo    []change
 	broken  error // of a write that failed midway: its function fails, whatever it returns
 	arena   arena
+
+	changed map[string]struct{} // keys that were written to, while a compaction wants to know
 }
 
 // change is how a key was before a function wrote to it.
@@ -134,6 +136,9 @@ func (b *batch) remember(tx *Tx, key []byte) error {
 		b.digest -= entryDigest(key, v)
 	} else if err := tx.believeMiss(key, k, v); err != nil {
 		return err
+	}
+	if b.changed != nil {
+		b.changed[string(key)] = struct{}{}
 	}
 	b.undo = append(b.undo, c)
 	b.writes++

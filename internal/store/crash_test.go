@@ -46,13 +46,42 @@ func roleFill(args []string) error {
 	return errors.Join(append(errs, db.Close())...)
 }
 
+// roleCompact is roleFill without an end, and compacts the file over and over.
+func roleCompact(args []string) error {
+	path, word := args[0], args[1]
+	db, err := store.Open(path, store.Options{})
+	if err != nil {
+		return err
+	}
+	for w := range 4 {
+		go func() {
+			for i := 0; ; i++ {
+				name := fmt.Sprintf("%s/%d/%d", word, w, i)
+				if db.Update(ctx, put(name)) == nil {
+					os.Stdout.WriteString(name + "\n")
+				}
+			}
+		}()
+	}
+	for {
+		if _, err := db.Compact(ctx, nil); err != nil {
+			return err
+		}
+	}
+}
+
 // A process that is killed loses nothing that it acknowledged.
-func TestKill(t *testing.T) {
+func TestKill(t *testing.T) { testKill(t, "fill") }
+
+// Nor does one that was compacting its file.
+func TestKillCompact(t *testing.T) { testKill(t, "compact") }
+
+func testKill(t *testing.T, role string) {
 	path := filepath.Join(t.TempDir(), "croft.db")
 	r := rand.New(rand.NewPCG(1, 1))
 	var acknowledged []string
 	for round := range 8 {
-		cmd := child(t, "fill", path, strconv.Itoa(round), "-1")
+		cmd := child(t, role, path, strconv.Itoa(round), "-1")
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

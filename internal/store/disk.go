@@ -22,7 +22,7 @@ func (db *DB) wantsRoom(err error) bool {
 	if err != nil {
 		return false
 	}
-	err = db.file.Truncate(info.Size() + 64*growth)
+	err = db.file.Truncate(info.Size() + 64*minGrowth)
 	if err == nil {
 		_ = db.file.Truncate(info.Size()) // only for tidiness: this end is not used
 	}

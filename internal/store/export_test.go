@@ -11,6 +11,14 @@ import (
 // WithMapping returns options with a small mapping, which the file outgrows.
 func WithMapping(bytes int64) Options { return Options{mapping: bytes} }
 
+// WithFormat returns options of a Croft whose format is another, with steps to it.
+func WithFormat(version uint32, steps map[uint32]func(*Tx) error) Options {
+	return Options{format: version, migrations: steps}
+}
+
+// StepOf returns one of the steps.
+func StepOf(o Options, from uint32) func(*Tx) error { return o.migrations[from] }
+
 // MetaTxid is where a meta page holds the number of its commit.
 const MetaTxid = metaTxid
 
@@ -22,8 +30,10 @@ func SetFormat(t testing.TB, path string, version uint32) {
 		t.Fatal(err)
 	}
 	err = bolt.Update(func(tx *bbolt.Tx) error {
+		b, sums := tx.Bucket(bucketName), tx.Bucket(sumsName)
 		value := appendSealed(nil, keyFormat, binary.BigEndian.AppendUint32(nil, version))
-		return tx.Bucket(bucketName).Put(keyFormat, value)
+		digest := sums.Sequence() - entryDigest(keyFormat, b.Get(keyFormat)) + entryDigest(keyFormat, value)
+		return errors.Join(b.Put(keyFormat, value), sums.SetSequence(digest))
 	})
 	if err := errors.Join(err, bolt.Close()); err != nil {
 		t.Fatal(err)

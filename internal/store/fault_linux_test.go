@@ -3,197 +3,426 @@
 package store_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"croft/internal/store"
 	"croft/internal/store/faultfs"
-	"croft/internal/store/storetest"
 
 	"golang.org/x/sys/unix"
 )
 
-// large makes the file grow.
-var large = bytes.Repeat([]byte("x"), 300_000)
-
-// putLarge writes two keys, which must be there both or not at all.
-func putLarge(tx *store.Tx) error {
-	return errors.Join(tx.Put(key("large"), large), put("with large")(tx))
+// A fault is what happens at the Nth step of a run.
+type fault struct {
+	name  string
+	set   func(disk *faultfs.FS, step int)
+	errno syscall.Errno // 0 if nobody is told of an error
+	stays bool          // until the run ends
 }
 
-func dead(t *testing.T, db *store.DB) {
-	t.Helper()
-	select {
-	case <-db.Failed():
-	default:
-		t.Error("Failed is not closed")
-	}
-	if err := db.View(func(*store.Tx) error { return nil }); !errors.Is(err, store.ErrFatal) {
-		t.Errorf("view after a fatal error: %v", err)
-	}
-	if err := db.Update(ctx, put("never")); !errors.Is(err, store.ErrFatal) || err != db.Err() {
-		t.Errorf("update after a fatal error: %v", err)
-	}
-	if err := db.Close(); err != nil {
-		t.Errorf("close after a fatal error: %v", err)
-	}
+var faults = []fault{
+	{"EIO", func(d *faultfs.FS, n int) { d.Fail(n, syscall.EIO) }, syscall.EIO, false},
+	{"ENOSPC", func(d *faultfs.FS, n int) { d.Fail(n, syscall.ENOSPC) }, syscall.ENOSPC, false},
+	{"half a write", func(d *faultfs.FS, n int) { d.Halve(n, 0) }, 0, false},
+	{"half a write, then EIO", func(d *faultfs.FS, n int) { d.Halve(n, syscall.EIO) }, syscall.EIO, false},
+	{"half a write, then ENOSPC", func(d *faultfs.FS, n int) { d.Halve(n, syscall.ENOSPC) }, syscall.ENOSPC, false},
+	{"EIO from then on", func(d *faultfs.FS, n int) { d.Break(n, syscall.EIO) }, syscall.EIO, true},
+	{"EROFS from then on", func(d *faultfs.FS, n int) { d.Break(n, syscall.EROFS) }, syscall.EROFS, true},
 }
 
-// both reports whether what putLarge writes is there, and fails if only a part of it is.
-func both(t *testing.T, db *store.DB) bool {
-	t.Helper()
-	there := has(t, db, "with large")
-	err := db.View(func(tx *store.Tx) error {
-		v, err := tx.Get(key("large"))
-		if err == nil && there != bytes.Equal(v, large) {
-			t.Error("an update is there in part")
-		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	return there
-}
-
-// Every write and flush of a commit fails once, as a broken disk and as a full one. What the caller is told agrees with
-// what is there, at once and after a power cut.
+// Every write, growth and flush of a run fails, in every way: of making a file, of commits that grow it and free pages
+// again, of closing and opening it. What a caller is told agrees with what is there, at once, at the next start, and after a
+// power cut.
 func TestFaultAtEveryStep(t *testing.T) {
 	disk := faultfs.Mount(t)
-	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
+	const seed = 5
+	ledger := newLedger(seed)
+	local := filepath.Join(imageFolder(t), "local.db")
+	for n, f := range faults {
 		kinds := map[string]int{}
+		outcomes := map[string]int{}
 		for step := 1; ; step++ {
-			name := fmt.Sprintf("%d-%d.db", errno, step)
-			db, err := store.Open(filepath.Join(disk.Path, name), store.Options{})
+			where := fmt.Sprintf("%s at step %d", f.name, step)
+			name := fmt.Sprintf("%d-%d.db", n, step)
+			disk.Record()
+			f.set(disk, step)
+			run := faultRun{path: filepath.Join(disk.Path, name), local: local, ledger: ledger, seed: seed, fault: f}
+			outcome, err := run.run()
 			if err != nil {
-				t.Fatal(err)
+				t.Errorf("%s: %v", where, err)
 			}
-			update(t, db, put("before"))
-			disk.Fail(step, errno)
-			err = db.Update(ctx, putLarge)
-			steps := disk.Steps()
-			failed := slices.IndexFunc(steps, func(s string) bool { return strings.HasSuffix(s, "!") })
-			if failed < 0 {
-				if err != nil {
-					t.Errorf("no step failed, and the update did: %v", err)
-				}
-				if err := db.Close(); err != nil {
-					t.Error(err)
+			outcomes[outcome]++
+			steps := disk.Steps() // ends the fault
+			if left, err := filepath.Glob(filepath.Join(disk.Folder, "*.new-*")); err != nil || len(left) > 0 && !f.stays {
+				t.Errorf("%s: %q is left, %v", where, left, err)
+			}
+			// The next start, of this file and of what a power cut may leave.
+			path := filepath.Join(disk.Folder, name)
+			if _, err := os.Stat(path); err == nil || run.acked > 0 {
+				verifyFile(t, ledger, path, run.acked, where)
+			}
+			afterCut(t, disk.Recorded(), name, local, uint64(step), func() {
+				verifyFile(t, ledger, local, run.acked, where+", and a power cut")
+			})
+			os.Remove(path)
+			if len(steps) < step {
+				if outcome != "done" {
+					t.Errorf("without a fault: %s", outcome)
 				}
 				break
 			}
-			kind := steps[failed]
-			kinds[kind]++
-			where := fmt.Sprintf("step %d, %s, %v", step, kind, errno)
-			path := filepath.Join(disk.Folder, name)
-			if err == nil && kind == "write!" {
-				// The kernel splits a large write; of one that fails in the middle, the rest was tried again.
-				if err := db.Close(); err != nil {
-					t.Error(err)
-				}
-				disk.Cut(uint64(step))
-				if db := storetest.Open(t, path); !both(t, db) {
-					t.Errorf("%s: what was acknowledged is lost", where)
-				}
-				continue
-			}
-			if errno == syscall.ENOSPC && kind == "write!" {
-				if !errors.Is(err, store.ErrDiskFull) || errors.Is(err, store.ErrFatal) {
-					t.Errorf("%s: %v", where, err)
-				}
-				if both(t, db) || !has(t, db, "before") {
-					t.Errorf("%s: a failed update is seen", where)
-				}
-				update(t, db, putLarge)
-				if !both(t, db) {
-					t.Errorf("%s: the next update is not seen", where)
-				}
-				if err := errors.Join(db.Check(), db.Close()); err != nil {
-					t.Errorf("%s: %v", where, err)
-				}
-				continue
-			}
-			if !errors.Is(err, store.ErrFatal) || !errors.Is(err, errno) && kind != "grow!" && !strings.Contains(err.Error(), errno.Error()) {
-				t.Errorf("%s: %v", where, err)
-			}
-			dead(t, db)
-			before := readFile(t, path)
-			disk.Cut(uint64(step))
-			after := readFile(t, path)
-			for _, content := range [][]byte{before, after} {
-				writeFile(t, path, content)
-				db := storetest.Open(t, path)
-				if !has(t, db, "before") {
-					t.Errorf("%s: what was acknowledged before is lost", where)
-				}
-				both(t, db)
-				if err := errors.Join(db.Check(), db.Close()); err != nil {
-					t.Errorf("%s: %v", where, err)
-				}
-			}
+			kinds[steps[step-1]]++
 		}
-		t.Logf("%v: %v", errno, kinds)
-		if kinds["grow!"] != 1 || kinds["write!"] < 3 || kinds["flush!"] != 3 {
-			t.Errorf("the steps of a commit are not what they were thought to be: %v", kinds)
+		t.Logf("%s: steps %v, outcomes %v", f.name, kinds, outcomes)
+		if f.errno != 0 && (outcomes["fatal"] == 0 || outcomes["not opened"] == 0) {
+			t.Errorf("%s: the run is not what it was thought to be", f.name)
 		}
 	}
 }
 
-// At a random step of many writers' commits the disk fails and the power is cut.
-func TestPowerCut(t *testing.T) {
-	disk := faultfs.Mount(t)
-	r := rand.New(rand.NewPCG(2, 2))
-	for round := range 40 {
-		name := fmt.Sprintf("%d.db", round)
-		db, err := store.Open(filepath.Join(disk.Path, name), store.Options{})
+// verifyFile opens a file on a disk that is well.
+func verifyFile(t *testing.T, ledger *ledger, path string, acked uint64, where string) {
+	t.Helper()
+	db, err := store.Open(path, store.Options{})
+	if err != nil {
+		t.Errorf("%s: %v", where, err)
+		return
+	}
+	seq, err := ledger.verify(db, acked)
+	if err == nil && seq > acked+1 {
+		err = fmt.Errorf("it is as of update %d, and %d was the last", seq, acked+1)
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Errorf("%s: %v", where, err)
+	}
+}
+
+// afterCut makes some of the files that the power may leave which is cut now.
+func afterCut(t *testing.T, record, name, path string, seed uint64, verify func()) {
+	t.Helper()
+	var disk faultfs.Disk
+	for e, err := range faultfs.Events(record) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		disk.Fail(1+r.IntN(100), syscall.EIO)
-		var mu sync.Mutex
-		var acknowledged []string
-		var wg sync.WaitGroup
-		for w := range 4 {
-			wg.Go(func() {
-				for i := 0; ; i++ {
-					name := fmt.Sprintf("%d/%d", w, i)
-					err := db.Update(ctx, func(tx *store.Tx) error {
-						old := key(fmt.Sprintf("%d/%d+", w, i-1))
-						return errors.Join(put(name)(tx), put(name+"+")(tx), tx.Delete(old))
-					})
-					if err != nil {
-						if !errors.Is(err, store.ErrFatal) {
-							t.Error(err)
-						}
-						return
-					}
-					mu.Lock()
-					acknowledged = append(acknowledged, name)
-					mu.Unlock()
-				}
-			})
-		}
-		wg.Wait()
-		dead(t, db)
-		disk.Cut(r.Uint64())
-		db = storetest.Open(t, filepath.Join(disk.Folder, name))
-		for _, name := range acknowledged {
-			if !has(t, db, name) {
-				t.Errorf("round %d: %s was acknowledged and is lost", round, name)
+		disk.Do(e)
+	}
+	images, _ := disk.Images(name)
+	for _, im := range images {
+		r := rand.New(rand.NewPCG(seed, 0))
+		for range 2 {
+			arrivals := make([]faultfs.Arrival, len(im.Pending))
+			for i := range arrivals {
+				arrivals[i] = faultfs.Arrival(r.IntN(3))
+			}
+			file, err := os.Create(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(im.Write(file, arrivals, r), file.Close()); err != nil {
+				t.Fatal(err)
+			}
+			verify()
+			if len(im.Pending) == 0 {
+				break
 			}
 		}
-		if err := errors.Join(db.Check(), db.Close()); err != nil {
-			t.Fatalf("round %d: %v", round, err)
+	}
+}
+
+// faultRun is a run in which something fails.
+type faultRun struct {
+	path, local string
+	ledger      *ledger
+	seed        workload
+	fault       fault
+
+	db    *store.DB
+	acked uint64 // the last update that was acknowledged
+}
+
+// run returns how it ended: "done", "not opened", "fatal" or "not closed". The error is what should not be.
+func (r *faultRun) run() (outcome string, err error) {
+	for range 2 {
+		r.db, err = store.Open(r.path, store.Options{})
+		if err != nil {
+			if r.fault.errno == 0 || !strings.Contains(err.Error(), r.fault.errno.Error()) {
+				return "not opened", err
+			}
+			return "not opened", nil
 		}
+		fatal, err := r.updates()
+		if !fatal {
+			err = errors.Join(err, r.db.Check())
+		}
+		closeErr := r.db.Close()
+		if fatal {
+			return "fatal", errors.Join(err, closeErr)
+		}
+		if closeErr != nil {
+			return "not closed", errors.Join(err, r.expected(closeErr))
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	return "done", nil
+}
+
+// expected returns nil for an error that says which fault it is of.
+func (r *faultRun) expected(err error) error {
+	told := r.fault.errno != 0 && strings.Contains(err.Error(), r.fault.errno.Error())
+	if told && errors.Is(err, store.ErrDiskFull) == (r.fault.errno == syscall.ENOSPC && !errors.Is(err, store.ErrFatal)) {
+		return nil
+	}
+	return fmt.Errorf("an error that it should not be: %w", err)
+}
+
+// updates writes, and has an image read while it writes.
+func (r *faultRun) updates() (fatal bool, err error) {
+	var im *store.Image
+	var copied []byte
+	for n := range 7 {
+		switch n {
+		case 2:
+			if im, err = r.db.Image(); err != nil {
+				return false, err
+			}
+			defer im.Close()
+			copied = make([]byte, im.Size())
+			if _, err := im.ReadAt(copied[:len(copied)/2], 0); err != nil {
+				return false, err
+			}
+		case 5:
+			if err := r.copied(im, copied); err != nil {
+				return false, fmt.Errorf("an image that was read meanwhile: %w", err)
+			}
+		}
+		if fatal, err := r.update(); fatal || err != nil {
+			return fatal, err
+		}
+	}
+	return false, nil
+}
+
+// update does the next update, again if the disk was full. It verifies what readers see then.
+func (r *faultRun) update() (fatal bool, err error) {
+	seq, err := r.seed.update(r.db)
+	if errors.Is(err, store.ErrFatal) {
+		return true, errors.Join(r.expected(err), dead(r.db))
+	}
+	if err != nil {
+		if err := r.expected(err); err != nil {
+			return false, err
+		}
+		if err := r.seen(); err != nil {
+			return false, fmt.Errorf("after an update that found no room: %w", err)
+		}
+		if seq, err = r.seed.update(r.db); err != nil {
+			return false, fmt.Errorf("when there is room again: %w", err)
+		}
+	}
+	r.acked = seq
+	return false, r.seen()
+}
+
+// seen returns nil if readers see what was acknowledged, and nothing else.
+func (r *faultRun) seen() error {
+	seq, sum, err := state(r.db)
+	if err == nil && (seq != r.acked || sum != r.ledger.sum(seq)) {
+		err = fmt.Errorf("readers see update %d, and %d was the last", seq, r.acked)
+	}
+	return err
+}
+
+// copied reads the rest of an image, and verifies it.
+func (r *faultRun) copied(im *store.Image, copied []byte) error {
+	half := len(copied) / 2
+	if _, err := im.ReadAt(copied[half:], int64(half)); err != nil {
+		return err
+	}
+	if err := os.WriteFile(r.local, copied, 0o600); err != nil {
+		return err
+	}
+	db, err := store.Open(r.local, store.Options{})
+	if err != nil {
+		return err
+	}
+	seq, err := r.ledger.verify(db, im.Seq())
+	if err == nil && seq != im.Seq() {
+		err = fmt.Errorf("it is as of update %d, not %d", seq, im.Seq())
+	}
+	return errors.Join(err, db.Close())
+}
+
+// dead returns nil if a file that had a fatal error is used no more.
+func dead(db *store.DB) error {
+	select {
+	case <-db.Failed():
+	default:
+		return errors.New("Failed is not closed after a fatal error")
+	}
+	if err := db.View(func(*store.Tx) error { return nil }); !errors.Is(err, store.ErrFatal) {
+		return fmt.Errorf("view after a fatal error: %v", err)
+	}
+	if err := db.Update(ctx, put("never")); !errors.Is(err, store.ErrFatal) || err != db.Err() {
+		return fmt.Errorf("update after a fatal error: %v", err)
+	}
+	return nil
+}
+
+// A disk that can only be read from some moment on, as after an error of its own: writing ends with an error that says so, all
+// that was acknowledged can be read, and when the disk is well again, Croft goes on.
+func TestReadOnlyDisk(t *testing.T) {
+	disk := faultfs.Mount(t)
+	path := filepath.Join(disk.Path, "croft.db")
+	const seed = 6
+	ledger := newLedger(seed)
+	db, err := store.Open(path, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var acked uint64
+	for range 20 {
+		if acked, err = workload(seed).update(db); err != nil {
+			t.Fatal(err)
+		}
+	}
+	disk.Break(1, syscall.EROFS)
+	_, err = workload(seed).update(db)
+	if !errors.Is(err, store.ErrFatal) || !errors.Is(err, syscall.EROFS) {
+		t.Errorf("update: %v", err)
+	}
+	if err := errors.Join(dead(db), db.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, err := store.Open(path, store.Options{}); !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "can only be read") {
+		t.Errorf("open: %v", err)
+	}
+	if _, err := store.Open(path+"2", store.Options{}); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("make: %v", err)
+	}
+	db, err = store.Open(path, store.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq, sum, err := state(db)
+	if err != nil || seq != acked || sum != ledger.sum(acked) {
+		t.Errorf("of %d updates %d are read, %v", acked, seq, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	disk.Steps()
+	db = openIn(t, disk.Path)
+	if _, err := ledger.verify(db, acked); err != nil {
+		t.Error(err)
+	}
+	if _, err := workload(seed).update(db); err != nil {
+		t.Error(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A process that has no descriptors left goes on with its file, and one that has too few doesn't open it, says why, and
+// leaves nothing behind.
+func TestNoDescriptors(t *testing.T) {
+	dir := t.TempDir()
+	cmd := child(t, "run out of descriptors", dir)
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v: %s", err, cmd.Stderr)
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(names) != 2 {
+		t.Errorf("%q, %v", names, err)
+	}
+}
+
+func init() {
+	roles["run out of descriptors"] = func(args []string) error {
+		const seed = 7
+		w, ledger := workload(seed), newLedger(seed)
+		path := filepath.Join(args[0], "croft.db")
+		db, err := store.Open(path, store.Options{})
+		if err != nil {
+			return err
+		}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 50, Max: 50}); err != nil {
+			return err
+		}
+		var taken []int
+		take := func() error {
+			for {
+				fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+				if err == unix.EMFILE {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				taken = append(taken, fd)
+			}
+		}
+		free := func() error {
+			last := len(taken) - 1
+			fd := taken[last]
+			taken = taken[:last]
+			return unix.Close(fd)
+		}
+
+		if err := take(); err != nil {
+			return err
+		}
+		var acked uint64
+		for range 100 {
+			if acked, err = w.update(db); err != nil {
+				return fmt.Errorf("update: %w", err)
+			}
+		}
+		if _, err := ledger.verify(db, acked); err != nil {
+			return err
+		}
+		if err := db.Close(); err != nil {
+			return err
+		}
+
+		// One more is free each time, until there are enough: for a file that is there, and for a new one.
+		for _, name := range []string{path, filepath.Join(args[0], "new.db")} {
+			for tries := 0; ; tries++ {
+				if err := take(); err != nil {
+					return err
+				}
+				for range tries {
+					if err := free(); err != nil {
+						return err
+					}
+				}
+				db, err = store.Open(name, store.Options{})
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, unix.EMFILE) || tries > 20 {
+					return fmt.Errorf("open %s with %d descriptors: %w", name, tries, err)
+				}
+			}
+			if name == path {
+				if _, err := ledger.verify(db, acked); err != nil {
+					return err
+				}
+			}
+			if err := errors.Join(db.Update(ctx, put("more")), db.Check(), db.Close()); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 }
 

@@ -4,9 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
-
-	"go.etcd.io/bbolt"
 )
 
 // ErrImageLost says that an image was let go of before it was read to its end: it was kept for so long that the pages
@@ -22,26 +21,36 @@ type Image struct {
 	metas []byte // the two meta pages, which both name this commit
 
 	mu sync.RWMutex
-	tx *bbolt.Tx // nil when the pages are held no more
+	s  *snapshot // nil when the pages are held no more
 
 	closed sync.Once
 }
 
 // Image holds the newest commit. The caller must Close it.
 func (db *DB) Image() (*Image, error) {
-	db.mu.Lock()
-	if db.closed {
-		db.mu.Unlock()
-		return nil, ErrClosed
+	if err := db.use(); err != nil {
+		return nil, err
 	}
-	db.readers.Add(1)
-	db.mu.Unlock()
 	im, err := db.image()
 	if err != nil {
 		db.readers.Done()
 		return nil, err
 	}
+	db.mu.Lock()
+	db.images = append(db.images, im)
+	db.mu.Unlock()
 	return im, nil
+}
+
+// use has Close wait until readers.Done is called.
+func (db *DB) use() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.closed {
+		return ErrClosed
+	}
+	db.readers.Add(1)
+	return nil
 }
 
 func (db *DB) image() (*Image, error) {
@@ -52,7 +61,7 @@ func (db *DB) image() (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	im := &Image{db: db, tx: s.tx, size: s.tx.Size()}
+	im := &Image{db: db, s: s, size: s.tx.Size()}
 	if im.seq, err = readSeq(s.bucket); err == nil {
 		err = im.readMetas()
 	}
@@ -66,8 +75,8 @@ func (db *DB) image() (*Image, error) {
 // readMetas has bbolt write a copy, of which the meta pages come first.
 func (im *Image) readMetas() error {
 	stop := errors.New("that was all")
-	want := 2 * im.db.bolt.Info().PageSize
-	_, err := im.tx.WriteTo(writerFunc(func(b []byte) (int, error) {
+	want := 2 * im.s.tx.DB().Info().PageSize
+	_, err := im.s.tx.WriteTo(writerFunc(func(b []byte) (int, error) {
 		if len(im.metas) >= want {
 			return 0, stop
 		}
@@ -94,7 +103,7 @@ func (im *Image) Seq() uint64 { return im.seq }
 func (im *Image) ReadAt(b []byte, offset int64) (n int, err error) {
 	im.mu.RLock()
 	defer im.mu.RUnlock()
-	if im.tx == nil {
+	if im.s == nil {
 		return 0, ErrImageLost
 	}
 	if offset < 0 {
@@ -110,7 +119,7 @@ func (im *Image) ReadAt(b []byte, offset int64) (n int, err error) {
 		n = copy(b, im.metas[offset:])
 	}
 	if n < len(b) {
-		m, readErr := im.db.file.ReadAt(b[n:], offset+int64(n))
+		m, readErr := im.s.file.ReadAt(b[n:], offset+int64(n))
 		n += m
 		if readErr != nil {
 			return n, readErr
@@ -123,16 +132,35 @@ func (im *Image) ReadAt(b []byte, offset int64) (n int, err error) {
 func (im *Image) Close() {
 	im.closed.Do(func() {
 		im.end()
-		im.db.readers.Done()
+		db := im.db
+		db.mu.Lock()
+		if i := slices.Index(db.images, im); i >= 0 {
+			db.images = slices.Delete(db.images, i, i+1)
+		}
+		db.mu.Unlock()
+		db.readers.Done()
 	})
+}
+
+// endImages ends the n oldest images, and reports whether there were any.
+func (db *DB) endImages(n int) bool {
+	db.mu.Lock()
+	n = min(n, len(db.images))
+	ended := slices.Clone(db.images[:n])
+	db.images = slices.Delete(db.images, 0, n)
+	db.mu.Unlock()
+	for _, im := range ended {
+		im.end()
+	}
+	return n > 0
 }
 
 // end ends the transaction that holds the pages.
 func (im *Image) end() {
 	im.mu.Lock()
 	defer im.mu.Unlock()
-	if im.tx != nil {
-		_ = im.tx.Rollback() // its error is only that it is closed already
-		im.tx = nil
+	if im.s != nil {
+		im.s.end()
+		im.s = nil
 	}
 }

@@ -17,6 +17,7 @@ import "fmt"
 //	          'd' prefix                                       nothing: its keys are deleted      records
 //	records   collection u32, id                               directory, JSON                    records
 //	indexes   collection u32, index u32, ordered values, id    see records/index                  records
+//	backups   u64: when it was taken, in Unix milliseconds     JSON: what became of it            backup
 //
 // Numbers in keys are big-endian, so that they sort. Names and ids stand at the end, or end in a zero byte.
 type Space byte
@@ -28,10 +29,12 @@ const (
 	Catalog   Space = 0x30
 	Records   Space = 0x40
 	Indexes   Space = 0x50
+	Backups   Space = 0x60
 )
 
 var spaces = map[Space]string{
 	spaceMeta: "meta", Settings: "settings", Auth: "auth", Catalog: "catalog", Records: "records", Indexes: "indexes",
+	Backups: "backups",
 }
 
 func (s Space) String() string {

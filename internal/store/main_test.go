@@ -15,6 +15,7 @@ var roles = map[string]func(args []string) error{}
 
 func init() {
 	roles["fill"] = roleFill
+	roles["compact"] = roleCompact
 	roles["hold"] = roleHold
 	roles["check"] = roleCheck
 	roles["flip"] = roleFlip

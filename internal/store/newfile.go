@@ -48,35 +48,40 @@ const (
 	metaVersion  = 2
 	metaHeader   = 16
 	metaPageSize = metaHeader + 8  // u32
+	metaFreelist = metaHeader + 32 // u64: the page of the list of free pages
 	metaPages    = metaHeader + 40 // u64: the first page that is not used
 	metaTxid     = metaHeader + 48 // u64
 	metaChecksum = metaHeader + 56 // u64: FNV-1a of all before it
 	metaSize     = metaChecksum + 8
 )
 
-// inspect refuses a file that bbolt would misread or crash on: one of another kind, or one that is shorter than it says.
-func inspect(file *os.File) error {
+// inspect returns the newest meta page, and refuses a file that bbolt would misread or crash on: one of another kind, or one that is
+// shorter than it says.
+func inspect(file *os.File) (meta, error) {
 	info, err := file.Stat()
 	if err != nil {
-		return err
+		return meta{}, err
 	}
 	if info.Size() == 0 {
-		return fmt.Errorf("%w: it is empty, as after a copy that was interrupted: put the whole copy there, or remove it to begin anew", ErrDamaged)
+		return meta{}, fmt.Errorf("%w: it is empty, as after a copy that was interrupted: put the whole copy there, or remove it to begin anew", ErrDamaged)
 	}
 	m, err := newestMeta(file)
 	if err != nil {
-		return err
+		return meta{}, err
 	}
 	if want := int64(m.pages) * int64(m.pageSize); info.Size() < want {
-		return fmt.Errorf("%w: it has %d bytes of %d: it was cut short, put a whole copy there", ErrDamaged, info.Size(), want)
+		return meta{}, fmt.Errorf("%w: it has %d bytes of %d: it was cut short, put a whole copy there", ErrDamaged, info.Size(), want)
 	}
-	return nil
+	return m, nil
 }
+
+// noFreelist stands for the page of the free pages' list where there is none.
+const noFreelist = ^uint64(0)
 
 // meta is what is looked at of a meta page.
 type meta struct {
-	pageSize    uint32
-	pages, txid uint64
+	pageSize              uint32
+	freelist, pages, txid uint64
 }
 
 // newestMeta finds the newest whole meta page. The second one is at the offset of the page size, which the first
@@ -129,6 +134,7 @@ func readMeta(file *os.File, offset int64) (m *meta, torn bool, err error) {
 	}
 	return &meta{
 		pageSize: binary.NativeEndian.Uint32(b[metaPageSize:]),
+		freelist: binary.NativeEndian.Uint64(b[metaFreelist:]),
 		pages:    binary.NativeEndian.Uint64(b[metaPages:]),
 		txid:     binary.NativeEndian.Uint64(b[metaTxid:]),
 	}, false, nil

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"syscall"
+	"time"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -17,21 +20,17 @@ import (
 
 // mapping is how much of the address space the file is mapped into from the start, so that it need not be mapped
 // anew while readers are open. It costs no memory. 39 bits of addresses, as 64-bit Linux has on small boards, are 512 GiB;
-// of 32 bits a program has 2 to 3 GiB. Windows makes the file as large as its mapping, so there it grows as bbolt likes.
+// of 32 bits a program has 2 to 3 GiB. Windows makes the file as large as its mapping.
 func mapping() int64 {
 	switch {
 	case mapsWholeFile:
-		return 0
+		return 64 << 20
 	case strconv.IntSize == 64:
 		return 64 << 30
 	default:
 		return 1 << 30
 	}
 }
-
-// growth is by how much the file grows at a time: small enough for a new file to be small, large enough that a flush for
-// the new length is rare.
-const growth = 1 << 20
 
 // Open opens a data file, and makes it if there is none.
 func Open(path string, o Options) (*DB, error) {
@@ -41,35 +40,52 @@ func Open(path string, o Options) (*DB, error) {
 	if o.mapping == 0 {
 		o.mapping = mapping()
 	}
+	if o.format == 0 {
+		o.format, o.migrations = format, migrations
+	}
 	if !o.ReadOnly {
 		if err := ensure(path); err != nil {
 			return nil, err
 		}
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // for recoverDamage
-	db := &DB{path: path, readOnly: o.ReadOnly, mapped: o.mapping, failed: make(chan struct{})}
+	db := &DB{path: path, readOnly: o.ReadOnly, mapping: o.mapping, mapped: o.mapping, log: o.Log, failed: make(chan struct{})}
+	if db.log == nil {
+		db.log = slog.New(slog.DiscardHandler)
+	}
 	db.writer.db = db
 	err := db.open(o)
+	for errors.Is(err, errReplaced) {
+		err = db.open(o)
+	}
 	if errors.Is(err, syscall.ENOMEM) {
 		// The process may not have that many addresses: an ulimit -v, or many mappings of 32 bits.
-		o.mapping, db.mapped = 0, 0
+		o.mapping, db.mapping, db.mapped = 0, 0, 0
 		err = db.open(o)
 	}
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("%w: %s is open in %s: stop that one first, or use another data file", ErrLocked, path, holder(path))
+		return nil, locked(path)
 	}
 	if err != nil {
 		return nil, explain("open", path, err)
 	}
-	db.bolt.AllocSize = growth
-	if err = db.readMeta(); err == nil {
+	db.pins.opened = time.Now()
+	db.space = space{db: db, reserve: o.Reserve}
+	version, err := db.readMeta(o.format)
+	if err == nil {
 		err = db.share()
 	}
 	if err != nil {
 		return nil, explain("open", path, errors.Join(err, db.bolt.Close()))
 	}
 	if !o.ReadOnly {
+		db.watch()
 		db.writer.start()
+	}
+	if version < o.format {
+		if err := db.migrate(version, o); err != nil {
+			return nil, explain("open", path, errors.Join(err, db.Close()))
+		}
 	}
 	return db, nil
 }
@@ -95,14 +111,45 @@ func (db *DB) open(o Options) (err error) {
 			if err != nil {
 				return nil, err
 			}
-			if err := inspect(file); err != nil {
+			m, err := inspect(file)
+			if err != nil {
 				return nil, errors.Join(err, file.Close())
 			}
-			db.file = file
+			db.file, db.listed = file, m.freelist != noFreelist
 			return file, nil
 		},
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	mine, err := db.file.Stat()
+	if err != nil {
+		return errors.Join(err, db.bolt.Close())
+	}
+	if there, err := os.Stat(db.path); err == nil && !os.SameFile(mine, there) {
+		return errors.Join(errReplaced, db.bolt.Close())
+	}
+	db.users = &sync.WaitGroup{}
+	db.bolt.AllocSize = minGrowth
+	db.bolt.NoFreelistSync = true // settle writes it
+	return nil
+}
+
+// errReplaced says that another file got the data file's name, by a restore, while Open waited for the lock.
+var errReplaced = errors.New("the data file was replaced")
+
+func locked(path string) error {
+	return fmt.Errorf("%w: %s is open in %s: stop that one first, or use another data file", ErrLocked, path, holder(path))
+}
+
+// watch begins to tell who else has the file open. Where that is impossible, commits are kept for longer instead.
+func (db *DB) watch() {
+	w, err := newWatch(db.file, db.pins.opened)
+	if err != nil {
+		db.log.Debug("it can't be told who copies the data file", "error", err)
+		return
+	}
+	db.pins.watch = w
 }
 
 // explain says what could not be done to the file, and what helps.
@@ -121,10 +168,10 @@ func explain(what, path string, err error) error {
 	return fmt.Errorf("%s %s: %w%s", what, path, err, help)
 }
 
-// readMeta verifies the format and reads the file's id.
-func (db *DB) readMeta() (err error) {
+// readMeta reads the file's format, which may be older than this Croft's, and its id.
+func (db *DB) readMeta(newest uint32) (version uint32, err error) {
 	defer recoverDamage(&err)
-	return db.bolt.View(func(tx *bbolt.Tx) error {
+	err = db.bolt.View(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketName)
 		if b == nil {
 			return fmt.Errorf("%w: another program that uses bbolt made it", ErrNotCroft)
@@ -133,8 +180,12 @@ func (db *DB) readMeta() (err error) {
 		if err != nil {
 			return err
 		}
-		if v := binary.BigEndian.Uint32(value); v != format {
-			return fmt.Errorf("%w: its format is %d and this one knows %d: update this Croft", ErrNewer, v, format)
+		version = binary.BigEndian.Uint32(value)
+		switch {
+		case version > newest:
+			return fmt.Errorf("%w: its format is %d and this one knows %d: update this Croft", ErrNewer, version, newest)
+		case version < newest && db.readOnly:
+			return fmt.Errorf("%w: its format is %d and this one's %d: start this Croft on it, which brings it up to date", ErrOlder, version, newest)
 		}
 		if tx.Bucket(sumsName) == nil {
 			return fmt.Errorf("%w: its digest is missing", ErrDamaged)
@@ -143,6 +194,7 @@ func (db *DB) readMeta() (err error) {
 		copy(db.fileID[:], value)
 		return err
 	})
+	return version, err
 }
 
 func metaValue(b *bbolt.Bucket, key []byte, length int) ([]byte, error) {

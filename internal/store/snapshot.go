@@ -2,6 +2,10 @@ package store
 
 import (
 	"fmt"
+	"math"
+	"os"
+	"sync"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -12,9 +16,12 @@ import (
 type snapshot struct {
 	tx     *bbolt.Tx
 	bucket *bbolt.Bucket
+	file   *os.File        // of the transaction
+	users  *sync.WaitGroup // of the file
 
 	// Guarded by DB.mu.
 	refs    int
+	pinned  bool            // it is kept for copies of the file
 	cursors []*bbolt.Cursor // of readers that are done
 }
 
@@ -58,8 +65,8 @@ func (db *DB) acquire() (*snapshot, *bbolt.Cursor, error) {
 func (db *DB) release(s *snapshot, cursor *bbolt.Cursor) {
 	db.mu.Lock()
 	s.refs--
-	last := s.refs == 0 && s != db.current
-	if !last {
+	last := s.refs == 0 && s != db.current && !s.pinned
+	if s == db.current {
 		s.cursors = append(s.cursors, cursor)
 	}
 	db.mu.Unlock()
@@ -71,54 +78,120 @@ func (db *DB) release(s *snapshot, cursor *bbolt.Cursor) {
 
 // begin opens a read transaction of the newest commit.
 func (db *DB) begin() (s *snapshot, err error) {
+	db.engine.RLock()
+	defer db.engine.RUnlock()
 	tx, err := db.bolt.Begin(false)
 	if err != nil {
 		return nil, fmt.Errorf("begin to read: %w", err)
 	}
+	db.users.Add(1)
+	s = &snapshot{tx: tx, file: db.file, users: db.users}
 	defer func() {
 		if err != nil {
-			_ = tx.Rollback() // as in end
+			s.end()
 		}
 	}()
 	defer recoverDamage(&err)
-	bucket := tx.Bucket(bucketName)
-	if bucket == nil {
+	if s.bucket = tx.Bucket(bucketName); s.bucket == nil {
 		return nil, fmt.Errorf("%w: its root is gone", ErrDamaged)
 	}
-	return &snapshot{tx: tx, bucket: bucket}, nil
+	return s, nil
 }
 
 // end closes the snapshot's transaction. The error of a rollback is only that it is closed already.
-func (s *snapshot) end() { _ = s.tx.Rollback() }
-
-// roomToMap reports whether the mapping surely holds a transaction's state and what is added to it. Half of the mapping
-// is left for the pages that are written anew beside those that are counted; they are built in memory, which is smaller.
-func (db *DB) roomToMap(tx *bbolt.Tx, added int64) bool {
-	return tx.Size()+added < db.mapped/2
+func (s *snapshot) end() {
+	_ = s.tx.Rollback()
+	s.users.Done()
 }
 
-// share makes the newest commit what View sees. Only the writer calls it, and Open.
+// roomToMap reports whether the mapping surely holds a transaction's state and what is added to it. Some is left for
+// what an estimate misses.
+func (db *DB) roomToMap(tx *bbolt.Tx, added int64) bool {
+	return tx.Size()+added < db.mapped-min(db.mapped/8, 64<<20)
+}
+
+// remapped notes how large the mapping is after a commit that may have outgrown it: bbolt doubles it up to a gigabyte, and
+// adds one at a time from there on.
+func (db *DB) remapped(tx *bbolt.Tx) {
+	const gigabyte = 1 << 30
+	for used := tx.Size() + int64(db.bolt.Info().PageSize); used >= db.mapped; {
+		if db.mapped < gigabyte {
+			db.mapped = max(32<<10, 2*db.mapped)
+		} else {
+			db.mapped += gigabyte
+		}
+	}
+}
+
+// share makes the newest commit what View sees, and pins the one before. Only the writer calls it, and Open.
 func (db *DB) share() error {
 	s, err := db.begin()
 	if err != nil {
 		return err
 	}
+	db.remapped(s.tx)
+	db.used = s.tx.Size()
 	if !db.roomToMap(s.tx, 0) {
 		s.end()
 		s = nil // each reader begins its own
 	}
-	db.replace(s)
+	now := time.Now()
+	if old := db.replace(s, true); old != nil {
+		db.pins.add(old, now)
+	} else {
+		db.pins.since = now
+	}
 	return nil
 }
 
-// replace sets what View sees, and ends what it saw if nobody reads it.
-func (db *DB) replace(s *snapshot) {
+// replace sets what View sees, and returns what it saw: pinned, or ended if nobody reads it.
+func (db *DB) replace(s *snapshot, pin bool) (old *snapshot) {
 	db.mu.Lock()
-	old := db.current
+	old = db.current
 	db.current = s
-	idle := old != nil && old.refs == 0
+	if old != nil {
+		old.cursors = nil
+		old.pinned = pin
+	}
+	idle := old != nil && old.refs == 0 && !pin
 	db.mu.Unlock()
 	if idle {
 		old.end()
 	}
+	return old
+}
+
+// unpin ends commits that no pin keeps any more, but for those that are read.
+func (db *DB) unpin(pinned []*snapshot) {
+	for _, s := range pinned {
+		db.mu.Lock()
+		s.pinned = false
+		idle := s.refs == 0
+		db.mu.Unlock()
+		if idle {
+			s.end()
+		}
+	}
+}
+
+// trim lets go of the pins that the next commit shall not keep.
+func (db *DB) trim(now time.Time, tight bool) {
+	pageSize := int64(db.bolt.Info().PageSize)
+	pending := int64(db.bolt.Stats().PendingPageN) * pageSize
+	ended, lost, over := db.pins.trim(now, pending, db.used, tight)
+	db.unpin(ended)
+	if over {
+		lost = db.endImages(1) || lost
+	}
+	if lost {
+		db.log.Warn("so much was written while the data file is being copied that the copy may not be whole: make it "+
+			"again when less is written, or by croft backup; croft check tells of a copy whether it is whole", "kept_bytes", pending)
+	}
+}
+
+// letGo ends all that keeps bbolt from mapping the file anew, but for views, which end by themselves.
+func (db *DB) letGo() {
+	db.replace(nil, false)
+	db.unpin(db.pins.all())
+	db.endImages(math.MaxInt)
 }

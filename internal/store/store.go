@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -59,19 +60,43 @@ type Options struct {
 	// ReadOnly opens the file beside others that only read it. Every Update fails with ErrReadOnly, and nothing is made or
 	// written.
 	ReadOnly bool
+	// Log gets what happens to the file in the background; nil is none.
+	Log *slog.Logger
+	// Reserve is how many bytes of the disk are left free: when fewer are, Update fails with ErrDiskFull, and Reclaim still
+	// runs. 0 is none.
+	Reserve int64
 
-	mapping int64 // for tests: instead of the constant mapping
+	// For tests: instead of the constant mapping, and of the constant format and its migrations.
+	mapping    int64
+	format     uint32
+	migrations map[uint32]func(*Tx) error
 }
 
 // DB is an open data file. Its methods may be used by many goroutines at once.
 type DB struct {
 	path     string
 	readOnly bool
-	bolt     *bbolt.DB
-	file     *os.File // bbolt's
-	mapped   int64    // how much of the file may be mapped without mapping it anew
 	fileID   [16]byte
+	log      *slog.Logger
 	writer   writer
+
+	// Owned by the writer's goroutine once Open has returned, and by Close when that has ended.
+	mapping int64 // as Options say, or what was possible
+	mapped  int64 // how much of the file is surely mapped
+	used    int64 // how much of the file the newest commit uses
+	size    int64 // the file's length when it was last looked at
+	listed  bool  // the newest commit has the list of free pages
+	pins    pins
+	space   space
+
+	// The file as bbolt has it. Compact replaces it; what the writer's goroutine reads of it needs no lock.
+	engine  sync.RWMutex
+	bolt    *bbolt.DB
+	file    *os.File        // bbolt's
+	users   *sync.WaitGroup // transactions that read it
+	retired sync.WaitGroup  // files that were replaced and are still read
+
+	compacting atomic.Bool
 
 	failed  chan struct{} // closed by fail
 	cause   atomic.Pointer[error]
@@ -79,6 +104,7 @@ type DB struct {
 
 	mu      sync.Mutex
 	current *snapshot // what View sees; replaced after each commit
+	images  []*Image  // oldest first
 	closed  bool
 	readers sync.WaitGroup
 }
@@ -138,13 +164,13 @@ func (db *DB) View(fn func(*Tx) error) (err error) {
 // result is waited for. A panic in fn undoes its writes and is raised again here, as *Panic. Within fn, don't call
 // View, Update or Close.
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
-	return db.writer.update(ctx, fn)
+	return db.writer.update(ctx, &update{fn: fn})
 }
 
 // Reclaim is Update for functions that give space back, such as deletions: they run also while Update is refused with
 // ErrDiskFull because little space is left.
 func (db *DB) Reclaim(ctx context.Context, fn func(*Tx) error) error {
-	return db.writer.update(ctx, fn)
+	return db.writer.update(ctx, &update{fn: fn, reclaims: true})
 }
 
 // Close lets queued updates finish and open views end, and closes the file.
@@ -159,14 +185,22 @@ func (db *DB) Close() error {
 	}
 	db.closed = true
 	db.mu.Unlock()
-	db.replace(nil)
+	var settled error
+	if !db.readOnly {
+		settled = db.settle()
+	}
+	db.letGo()
 	db.readers.Wait()
+	db.retired.Wait()
+	if db.pins.watch != nil {
+		settled = errors.Join(settled, db.pins.watch.close())
+	}
 	closeFile := db.bolt.Close
 	if db.wrecked.Load() {
 		// The mapping stays until the process ends, and would keep the lock.
 		closeFile = func() error { return errors.Join(unlock(db.file), db.file.Close()) }
 	}
-	if err := closeFile(); err != nil {
+	if err := errors.Join(settled, closeFile()); err != nil {
 		return fmt.Errorf("close %s: %w", db.path, err)
 	}
 	return nil
@@ -181,6 +215,13 @@ type Stats struct {
 	Queued     int           // functions that wait for the writer now
 	Bytes      int64         // of the file, as far as it is used
 	FreeBytes  int64         // of those, in pages that later commits use again
+
+	// What is kept so that copies of the file are whole.
+	Pins          int           // commits that newer ones replaced
+	PinnedBytes   int64         // in pages that wait for them, or for views and images
+	OldestPin     time.Duration // since when the oldest is replaced
+	Holds         int64         // how many times another process opened the file, where the system tells
+	EarlyReleases int64         // pins let go of while a copy may have needed them
 }
 
 // Stats returns the counts.
@@ -188,10 +229,22 @@ func (db *DB) Stats() Stats {
 	s := db.writer.stats()
 	// In a view, so that Close doesn't unmap what is asked for. When the file is closed its sizes are 0.
 	_ = db.View(func(tx *Tx) error {
+		db.engine.RLock()
+		defer db.engine.RUnlock()
 		bolt := db.bolt.Stats()
 		s.Bytes = tx.bucket.Tx().Size()
-		s.FreeBytes = int64(bolt.FreePageN+bolt.PendingPageN) * int64(db.bolt.Info().PageSize)
+		pageSize := int64(db.bolt.Info().PageSize)
+		s.FreeBytes = int64(bolt.FreePageN+bolt.PendingPageN) * pageSize
+		s.PinnedBytes = int64(bolt.PendingPageN) * pageSize
 		return nil
 	})
+	p := &db.pins
+	s.Pins, s.EarlyReleases = int(p.count.Load()), p.early.Load()
+	if oldest := p.oldest.Load(); oldest != 0 {
+		s.OldestPin = time.Since(p.opened) - time.Duration(oldest)
+	}
+	if p.watch != nil {
+		s.Holds = p.watch.opened()
+	}
 	return s
 }

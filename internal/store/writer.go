@@ -51,9 +51,11 @@ const (
 
 // update is one call of DB.Update.
 type update struct {
-	fn    func(*Tx) error
-	state atomic.Uint32 // waiting, then begun or abandoned
-	done  chan struct{} // closed by run when err and panicked are set
+	fn       func(*Tx) error
+	reclaims bool          // it runs also when the disk's reserve is used
+	alone    func() error  // instead of fn: to be run between two commits
+	state    atomic.Uint32 // waiting, then begun or abandoned
+	done     chan struct{} // closed by run when err and panicked are set
 
 	err      error
 	panicked *Panic
@@ -91,14 +93,14 @@ func (w *writer) close() {
 	<-w.done
 }
 
-func (w *writer) update(ctx context.Context, fn func(*Tx) error) error {
+func (w *writer) update(ctx context.Context, u *update) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if w.db.readOnly {
 		return ErrReadOnly
 	}
-	u := &update{fn: fn, done: make(chan struct{})}
+	u.done = make(chan struct{})
 	w.mu.Lock()
 	if w.closing {
 		w.mu.Unlock()
@@ -147,6 +149,10 @@ func (w *writer) run() {
 	}()
 	debug.SetPanicOnFault(true) // a mapped file that can't be read faults
 	for w.await() {
+		if u := w.next(alone); u != nil {
+			w.runAlone(u)
+			continue
+		}
 		w.gather()
 		w.commit()
 	}
@@ -193,12 +199,26 @@ func (w *writer) expect(want int) (queued int, closing bool) {
 	return len(w.queue), w.closing
 }
 
-// next begins the first update of the queue that is still wanted, or returns nil if there is none.
-func (w *writer) next() *update {
+// What next looks for.
+type kind uint8
+
+const (
+	inBatch kind = iota
+	alone
+	either
+)
+
+func (k kind) matches(u *update) bool { return k == either || (k == alone) == (u.alone != nil) }
+
+// next begins the first update of the queue that is still wanted, if it is of a kind; or else it returns nil.
+func (w *writer) next(k kind) *update {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for len(w.queue) > 0 {
 		u := w.queue[0]
+		if !k.matches(u) && u.state.Load() != abandoned {
+			return nil
+		}
 		w.queue[0] = nil
 		w.queue = w.queue[1:]
 		if u.state.CompareAndSwap(waiting, begun) {
@@ -207,6 +227,19 @@ func (w *writer) next() *update {
 	}
 	w.queue = nil
 	return nil
+}
+
+// runAlone runs what must have the file to itself. A panic in it leaves the file in an unknown state.
+func (w *writer) runAlone(u *update) {
+	defer close(u.done)
+	defer func() {
+		if p := recover(); p != nil {
+			u.err = w.db.wreck(&Panic{p, debug.Stack()})
+		}
+	}()
+	if u.err = w.db.Err(); u.err == nil {
+		u.err = u.alone()
+	}
 }
 
 // commit runs a batch of updates in one transaction and answers them.
@@ -243,7 +276,7 @@ func (w *writer) answer(err error) {
 
 // refuse begins all updates of the queue without running them, so that they get an error as their answer.
 func (w *writer) refuse() {
-	for u := w.next(); u != nil; u = w.next() {
+	for u := w.next(either); u != nil; u = w.next(either) {
 		w.running = append(w.running, u)
 	}
 }
@@ -261,6 +294,9 @@ func (w *writer) apply() (err error) {
 			err = db.wreck(fmt.Errorf("%w: %w", ErrDamaged, &Panic{p, debug.Stack()}))
 		}
 	}()
+	now := time.Now()
+	short, tight := db.space.look(now)
+	db.trim(now, tight)
 	tx, err := db.bolt.Begin(true)
 	if err != nil {
 		return db.fail(err)
@@ -272,11 +308,15 @@ func (w *writer) apply() (err error) {
 	// Those that come while the functions run are for the next batch.
 	n, _ := w.expect(1)
 	for n = min(n, maxBatch); n > 0 && b.arena.used < maxBatchBytes; n-- {
-		u := w.next()
+		u := w.next(inBatch)
 		if u == nil {
 			break
 		}
 		w.running = append(w.running, u)
+		if short != nil && !u.reclaims {
+			u.err = short
+			continue
+		}
 		if err := b.run(db, u); err != nil {
 			return db.fail(errors.Join(err, tx.Rollback()))
 		}
@@ -288,18 +328,20 @@ func (w *writer) apply() (err error) {
 		return db.fail(errors.Join(err, tx.Rollback()))
 	}
 	if !db.roomToMap(tx, b.adds()) {
-		db.replace(nil) // bbolt may wait for it
+		db.letGo()
 	}
 	id, start := tx.ID(), time.Now()
 	if err := tx.Commit(); err != nil {
 		return db.commitFailed(id, err)
 	}
 	w.lastCommit = time.Since(start)
+	db.listed = false
 	w.commits.Add(1)
 	w.commitTime.Add(int64(w.lastCommit))
 	if err := db.share(); err != nil {
 		return db.fail(err)
 	}
+	db.growAhead()
 	return nil
 }
 
@@ -318,6 +360,7 @@ func (db *DB) commitFailed(id int, err error) error {
 	if rollbackErr := tx.Rollback(); visible || rollbackErr != nil {
 		return db.fail(errors.Join(fatal, rollbackErr))
 	}
+	db.space.full = true
 	return fmt.Errorf("%w: nothing was changed: %w", ErrDiskFull, err)
 }
 

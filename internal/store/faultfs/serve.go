@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -38,7 +37,7 @@ func ServeIfChild() {
 
 // serve mounts the folder, and does what it is asked for until its input ends.
 func serve(mount, folder string) error {
-	d := &disk{room: -1}
+	d := &disk{room: -1, recordPath: recordPath(mount)}
 	root, err := fs.NewLoopbackRoot(folder)
 	if err != nil {
 		return err
@@ -68,23 +67,18 @@ func serve(mount, folder string) error {
 	}
 }
 
-// disk is what all files share: the faults to come, and what is written but not flushed.
+// disk is what all files share: the faults to come, and the record.
 type disk struct {
-	mu       sync.Mutex
-	failAt   int // counts down to the step that fails
-	errno    syscall.Errno
-	room     int64
-	steps    []string
-	unsynced []write
-}
+	recordPath string
 
-// write is one that was not flushed yet.
-type write struct {
-	path     string
-	offset   int64
-	old, new []byte
-	oldSize  int64
-	newSize  int64
+	mu     sync.Mutex
+	failAt int // counts down to the step that fails
+	errno  syscall.Errno
+	how    how
+	broken syscall.Errno // how all that changes anything fails, or 0
+	room   int64
+	steps  []string
+	record *recorder // or nil
 }
 
 func (d *disk) do(r request) answer {
@@ -92,84 +86,71 @@ func (d *disk) do(r request) answer {
 	defer d.mu.Unlock()
 	a := answer{Steps: d.steps}
 	d.steps = nil
-	d.failAt, d.errno = r.Step, r.Errno
+	d.failAt, d.errno, d.how, d.broken = r.Step, r.Errno, r.How, 0
 	if r.Room != nil {
 		d.room = *r.Room
 	}
-	if r.Cut != nil {
-		if err := d.cut(*r.Cut); err != nil {
-			a.Error = err.Error()
+	var err error
+	switch {
+	case r.Record:
+		if d.record != nil {
+			err = d.record.close()
 		}
+		if err == nil {
+			d.record, err = newRecorder(d.recordPath)
+		}
+	case d.record != nil:
+		err = d.record.flush()
+	}
+	if err != nil {
+		a.Error = err.Error()
 	}
 	return a
 }
 
-// step says how the next step fails, or 0. Of what needs room, bytes is how much. The caller holds mu.
-func (d *disk) step(kind string, bytes int64) syscall.Errno {
-	var errno syscall.Errno
+// step says how much of the next step is done, in bytes, and how it fails, or 0. Of what needs room, bytes is how much. The caller
+// holds mu.
+func (d *disk) step(kind string, bytes int64) (done int64, errno syscall.Errno) {
+	now := d.failAt == 1
+	d.failAt = max(d.failAt-1, 0)
 	switch {
-	case d.failAt == 1:
+	case d.broken != 0:
+		errno = d.broken
+	case now && d.how == half:
+		if kind == "write" {
+			bytes /= 2
+		}
+		if d.errno != 0 {
+			d.failAt, d.how = 1, once
+		}
+	case now:
 		errno = d.errno
+		if d.how == forGood {
+			d.broken = errno
+		}
 	case d.room >= 0 && bytes > d.room:
 		errno = syscall.ENOSPC
 	}
-	d.failAt = max(d.failAt-1, 0)
 	if errno != 0 {
 		d.steps = append(d.steps, kind+"!")
-		return errno
+		return 0, errno
 	}
 	d.steps = append(d.steps, kind)
 	if d.room >= 0 {
 		d.room -= bytes
 	}
-	return 0
+	return bytes, 0
 }
 
-// sector is what a disk writes whole or not at all.
-const sector = 512
-
-// cut takes back all that was not flushed, and then does a part of it again.
-func (d *disk) cut(which uint64) error {
-	for i := len(d.unsynced) - 1; i >= 0; i-- {
-		w := d.unsynced[i]
-		if err := writeTo(w.path, w.offset, w.old, w.oldSize); err != nil {
-			return err
-		}
-	}
-	r := rand.New(rand.NewPCG(which, 0))
-	chance := r.Float64() // some cuts lose nearly all, others nearly nothing
-	for _, w := range d.unsynced {
-		for at := int64(0); at < int64(len(w.new)); {
-			end := min((w.offset+at)/sector*sector+sector-w.offset, int64(len(w.new)))
-			if r.Float64() < chance {
-				if err := writeTo(w.path, w.offset+at, w.new[at:end], -1); err != nil {
-					return err
-				}
-			}
-			at = end
-		}
-		if w.new == nil && r.Float64() < chance {
-			if err := os.Truncate(w.path, w.newSize); err != nil {
-				return err
-			}
-		}
-	}
-	d.unsynced = nil
-	return nil
+// change says how something fails that is no step: only when all does.
+func (d *disk) change() syscall.Errno {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.broken
 }
 
-// writeTo writes to a file and, unless size is negative, gives it that length.
-func writeTo(path string, offset int64, content []byte, size int64) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(content, offset)
-	if size >= 0 {
-		err = errors.Join(err, f.Truncate(size))
-	}
-	return errors.Join(err, f.Close())
-}
+// inode is a file's number in the folder's own file system.
+func inode(info os.FileInfo) uint64 { return info.Sys().(*syscall.Stat_t).Ino }
 
 // node is a file or folder.
 type node struct {
@@ -183,29 +164,111 @@ func (n *node) WrapChild(_ context.Context, child fs.InodeEmbedder) fs.InodeEmbe
 }
 
 func (n *node) path() string {
-	return filepath.Join(n.RootData.Path, n.Path(n.Root()))
+	return filepath.Join(n.RootData.Path, n.relative())
 }
 
+// relative is the path within the mounted folder.
+func (n *node) relative() string { return n.Path(n.Root()) }
+
 func (n *node) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	if errno := n.disk.change(); errno != 0 && flags&syscall.O_ACCMODE != syscall.O_RDONLY {
+		return nil, 0, errno
+	}
 	f, err := os.OpenFile(n.path(), int(flags)&^(syscall.O_APPEND|syscall.O_CREAT), 0)
 	if err != nil {
 		return nil, 0, fs.ToErrno(err)
 	}
-	return &handle{disk: n.disk, file: f, path: n.path}, 0, 0
+	return &handle{disk: n.disk, file: f}, 0, 0
 }
 
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
+	if errno := n.disk.change(); errno != 0 {
+		return nil, nil, 0, errno
+	}
 	inode, made, _, errno := n.LoopbackNode.Create(ctx, name, flags, mode, out)
 	if errno != 0 {
 		return nil, nil, 0, errno
 	}
 	made.(fs.FileReleaser).Release(ctx)
-	created := inode.Operations().(*node)
 	f, err := os.OpenFile(filepath.Join(n.path(), name), os.O_RDWR, 0)
 	if err != nil {
 		return nil, nil, 0, fs.ToErrno(err)
 	}
-	return inode, &handle{disk: n.disk, file: f, path: created.path}, 0, 0
+	n.disk.mu.Lock()
+	defer n.disk.mu.Unlock()
+	n.disk.keep(Event{Op: Created, Name: filepath.Join(n.relative(), name), Inode: out.Attr.Ino})
+	return inode, &handle{disk: n.disk, file: f}, 0, 0
+}
+
+func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	n.disk.mu.Lock()
+	defer n.disk.mu.Unlock()
+	if n.disk.broken != 0 {
+		return nil, n.disk.broken
+	}
+	inode, errno := n.LoopbackNode.Link(ctx, target, name, out)
+	if errno == 0 {
+		n.disk.keep(Event{Op: Named, Name: filepath.Join(n.relative(), name), Inode: out.Attr.Ino})
+	}
+	return inode, errno
+}
+
+func (n *node) Rename(ctx context.Context, name string, parent fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	n.disk.mu.Lock()
+	defer n.disk.mu.Unlock()
+	if n.disk.broken != 0 {
+		return n.disk.broken
+	}
+	errno := n.LoopbackNode.Rename(ctx, name, parent, newName, flags)
+	if errno == 0 {
+		n.disk.keep(Event{
+			Op: Renamed, From: filepath.Join(n.relative(), name), Name: filepath.Join(parent.(*node).relative(), newName),
+		})
+	}
+	return errno
+}
+
+func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
+	n.disk.mu.Lock()
+	defer n.disk.mu.Unlock()
+	if n.disk.broken != 0 {
+		return n.disk.broken
+	}
+	errno := n.LoopbackNode.Unlink(ctx, name)
+	if errno == 0 {
+		n.disk.keep(Event{Op: Removed, Name: filepath.Join(n.relative(), name)})
+	}
+	return errno
+}
+
+func (n *node) OpendirHandle(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	h, fuseFlags, errno := n.LoopbackNode.OpendirHandle(ctx, flags)
+	if errno != 0 {
+		return nil, 0, errno
+	}
+	return &folder{h.(readFolder), n.disk}, fuseFlags, 0
+}
+
+// folder is an open folder.
+type folder struct {
+	readFolder
+	disk *disk
+}
+
+type readFolder interface {
+	fs.FileReaddirenter
+	fs.FileSeekdirer
+	fs.FileReleasedirer
+}
+
+func (f *folder) Fsyncdir(context.Context, uint32) syscall.Errno {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	_, errno := f.disk.step("flush", 0)
+	if errno == 0 {
+		f.disk.keep(Event{Op: FolderFlushed})
+	}
+	return errno
 }
 
 func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
@@ -219,15 +282,13 @@ func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn,
 	if err != nil {
 		return fs.ToErrno(err)
 	}
-	if errno := n.disk.step("grow", max(int64(size)-info.Size(), 0)); errno != 0 {
+	if _, errno := n.disk.step("grow", max(int64(size)-info.Size(), 0)); errno != 0 {
 		return errno
-	}
-	if int64(size) > info.Size() {
-		n.disk.unsynced = append(n.disk.unsynced, write{path: n.path(), oldSize: info.Size(), newSize: int64(size)})
 	}
 	if err := os.Truncate(n.path(), int64(size)); err != nil {
 		return fs.ToErrno(err)
 	}
+	n.disk.keep(Event{Op: Resized, Inode: inode(info), Offset: int64(size)})
 	return n.LoopbackNode.Getattr(ctx, nil, out)
 }
 
@@ -235,7 +296,6 @@ func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn,
 type handle struct {
 	disk *disk
 	file *os.File
-	path func() string // it may get another name
 }
 
 func (h *handle) Read(_ context.Context, b []byte, offset int64) (fuse.ReadResult, syscall.Errno) {
@@ -250,22 +310,17 @@ func (h *handle) Write(_ context.Context, b []byte, offset int64) (uint32, sysca
 	d := h.disk
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if errno := d.step("write", int64(len(b))); errno != 0 {
+	done, errno := d.step("write", int64(len(b)))
+	if errno != 0 {
 		return 0, errno
 	}
+	b = b[:done]
 	info, err := h.file.Stat()
 	if err != nil {
 		return 0, fs.ToErrno(err)
 	}
-	old := make([]byte, len(b))
-	n, err := h.file.ReadAt(old, offset)
-	if err != nil && err != io.EOF {
-		return 0, fs.ToErrno(err)
-	}
-	d.unsynced = append(d.unsynced, write{
-		path: h.path(), offset: offset, old: old[:n], new: append([]byte{}, b...), oldSize: info.Size(),
-	})
-	n, err = h.file.WriteAt(b, offset)
+	n, err := h.file.WriteAt(b, offset)
+	d.keep(Event{Op: Wrote, Inode: inode(info), Offset: offset, Bytes: b[:n]})
 	return uint32(n), fs.ToErrno(err)
 }
 
@@ -273,17 +328,14 @@ func (h *handle) Fsync(context.Context, uint32) syscall.Errno {
 	d := h.disk
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if errno := d.step("flush", 0); errno != 0 {
+	if _, errno := d.step("flush", 0); errno != 0 {
 		return errno
 	}
-	path := h.path()
-	kept := d.unsynced[:0]
-	for _, w := range d.unsynced {
-		if w.path != path {
-			kept = append(kept, w)
-		}
+	info, err := h.file.Stat()
+	if err != nil {
+		return fs.ToErrno(err)
 	}
-	d.unsynced = kept
+	d.keep(Event{Op: Flushed, Inode: inode(info)})
 	return 0
 }
 

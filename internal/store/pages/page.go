@@ -1,0 +1,119 @@
+package pages
+
+// page is a page in memory, with the pages it continues in.
+type page struct {
+	b     []byte
+	flags uint16
+	count int
+}
+
+// fits reports whether the table of the elements lies within the page.
+func (p page) fits() bool { return headerSize+p.count*elementSize <= len(p.b) }
+
+// span is where an element's key and value lie.
+type span struct{ key, value, end int }
+
+// maxKey is bbolt's.
+const maxKey = 32768
+
+// span returns where an element lies, and whether that is within the page and behind the table.
+func (p page) span(i int) (s span, ok bool) {
+	at := headerSize + i*elementSize
+	e := p.b[at : at+elementSize]
+	var pos, ksize, vsize uint32
+	if p.flags == flagBranch {
+		pos, ksize = native.Uint32(e), native.Uint32(e[4:])
+	} else {
+		pos, ksize, vsize = native.Uint32(e[4:]), native.Uint32(e[8:]), native.Uint32(e[12:])
+		if native.Uint32(e)&^flagBucket != 0 {
+			return span{}, false
+		}
+	}
+	// In 64 bits: their sum may be too large for an int of 32.
+	end := uint64(at) + uint64(pos) + uint64(ksize) + uint64(vsize)
+	if ksize == 0 || ksize > maxKey || end > uint64(len(p.b)) {
+		return span{}, false
+	}
+	s.key = at + int(pos)
+	s.value = s.key + int(ksize)
+	s.end = int(end)
+	return s, s.key >= headerSize+p.count*elementSize
+}
+
+// exact reports whether all elements lie as bbolt writes them, one behind another without a gap, and where the last one of those
+// that lie within the page ends.
+func (p page) exact() (end int, exact bool) {
+	next := headerSize + p.count*elementSize
+	end, exact = next, true
+	for i := range p.count {
+		s, ok := p.span(i)
+		if !ok || s.key != next {
+			exact = false
+		}
+		if ok {
+			end = max(end, s.end)
+			next = s.end
+		}
+	}
+	return end, exact
+}
+
+func (p page) isExact() bool {
+	_, exact := p.exact()
+	return exact
+}
+
+func (p page) isBucket(i int) bool {
+	return native.Uint32(p.b[headerSize+i*elementSize:])&flagBucket != 0
+}
+
+// child is the page that a branch's element leads to.
+func (p page) child(i int) uint64 {
+	return native.Uint64(p.b[headerSize+i*elementSize+8:])
+}
+
+// separators returns the keys of a branch. One that is damaged or breaks the order is nil: of two that are the wrong way round,
+// that one which the key behind them contradicts too.
+func (p page) separators(keys [][]byte, lo, hi []byte) (_ [][]byte, sound bool) {
+	sound = true
+	last := -1 // the index of the last good one
+	for i := range p.count {
+		s, ok := p.span(i)
+		if !ok {
+			keys, sound = append(keys, nil), false
+			continue
+		}
+		k := p.b[s.key:s.value:s.value]
+		if !within(k, lo, hi) {
+			keys, sound = append(keys, nil), false
+			continue
+		}
+		if last >= 0 && !less(keys[last], k) {
+			sound = false
+			if next, ok := p.after(i, hi); ok && less(keys[last], next) {
+				keys = append(keys, nil)
+				continue
+			}
+			keys[last] = nil
+			for last--; last >= 0 && (keys[last] == nil || !less(keys[last], k)); last-- {
+				keys[last] = nil
+			}
+		}
+		keys = append(keys, k)
+		last = i
+	}
+	return keys, sound
+}
+
+// after is the key of the element behind i.
+func (p page) after(i int, hi []byte) ([]byte, bool) {
+	if i+1 >= p.count {
+		return nil, false
+	}
+	s, ok := p.span(i + 1)
+	if !ok {
+		return nil, false
+	}
+	k := p.b[s.key:s.value]
+	return k, hi == nil || less(k, hi)
+}

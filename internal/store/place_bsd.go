@@ -1,0 +1,7 @@
+//go:build unix && !linux
+
+package store
+
+import "os"
+
+func identify(file *os.File) (string, error) { return deviceAndInode(file) }
