@@ -72,9 +72,12 @@ func (t *throttle) find(key string) *failures {
 		return nil
 	}
 	f := e.Value.(*failures)
-	if t.now().Sub(f.last) >= forgetAfter {
+	switch now := t.now(); {
+	case now.Sub(f.last) >= forgetAfter:
 		t.remove(e)
 		return nil
+	case now.Before(f.last):
+		f.last = now // the clock was set back: the wait must not be longer for that
 	}
 	return f
 }

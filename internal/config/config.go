@@ -15,6 +15,7 @@ package config
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -29,6 +30,7 @@ type Config struct {
 	Listen string `toml:"listen" default:":8080" check:"address" doc:"Where to answer plain HTTP, as host:port. Without a host, on every address of this machine; 127.0.0.1:8080 answers this machine alone. Port 0 takes any free one."`
 	Limits Limits `toml:"limits" doc:"What one request may cost, so that no client can take the machine down."`
 	Auth   Auth   `toml:"auth" doc:"Passwords and sessions."`
+	Backup Backup `toml:"backup" doc:"Backups of the data file. When they are taken is a setting in the data file: croft backups --help says more."`
 	Log    Log    `toml:"log" doc:"The log, written to standard error."`
 
 	// File is the file that was read, empty when there was none.
@@ -45,6 +47,7 @@ type Config struct {
 type Limits struct {
 	Body        Bytes         `toml:"body" default:"1MiB" min:"1KiB" max:"1GiB" doc:"The largest body of one request. Larger ones get 413. A record has at most 1 MiB whatever stands here."`
 	Scan        int           `toml:"scan" default:"250000" min:"1" max:"1000000000" doc:"How many records one query may look at. One that would need more gets 422, which names the index that would help."`
+	DiskReserve Bytes         `toml:"disk_reserve" default:"64MiB" min:"0" max:"1TiB" doc:"How much of the disk to leave free. When less is, writes get 507 until there is room again, while reads and deletes go on. 0 leaves nothing free."`
 	RequestTime time.Duration `toml:"request_time" default:"30s" min:"1s" max:"1h" doc:"How long one request may take."`
 	HeaderTime  time.Duration `toml:"header_time" default:"10s" min:"1s" max:"10m" doc:"How long a client may take to send the headers of a request."`
 	Connections int           `toml:"connections" default:"1000" min:"1" max:"1000000" doc:"How many connections may be open at once; more wait until one closes."`
@@ -56,6 +59,19 @@ type Auth struct {
 	HashMemory  Bytes         `toml:"hash_memory" default:"40MiB" min:"19MiB" max:"64GiB" doc:"Memory that checking passwords may take at once. One check takes 19 MiB, so the default allows two at a time, which suits a machine with 1 GiB."`
 	SessionIdle time.Duration `toml:"session_idle" default:"720h" min:"1m" max:"876000h" doc:"A session that is not used for this long ends. 720h are 30 days."`
 	SessionMax  time.Duration `toml:"session_max" default:"8760h" min:"1m" max:"876000h" doc:"A session ends after this long even when it is in use. 8760h are 365 days."`
+}
+
+// Backup says where backups are.
+type Backup struct {
+	Folder string `toml:"folder" default:"backups" doc:"The folder that backups are taken into by the schedule and by \"croft backups take\"; it is made when needed. A path that does not begin with / counts from the folder of the data file. Best on another disk."`
+}
+
+// BackupFolder is where the folder of backups is.
+func (c *Config) BackupFolder() string {
+	if filepath.IsAbs(c.Backup.Folder) {
+		return c.Backup.Folder
+	}
+	return filepath.Join(filepath.Dir(c.Data), c.Backup.Folder)
 }
 
 // Log says what is logged and how.

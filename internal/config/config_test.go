@@ -41,6 +41,20 @@ func wantProblems(t *testing.T, err error, want ...string) {
 	}
 }
 
+func TestBackupFolder(t *testing.T) {
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+	for _, test := range []struct{ data, folder, want string }{
+		{"croft.db", "backups", "backups"},
+		{filepath.Join("srv", "croft.db"), "backups", filepath.Join("srv", "backups")},
+		{filepath.Join("srv", "croft.db"), elsewhere, elsewhere},
+	} {
+		c := &Config{Data: test.data, Backup: Backup{Folder: test.folder}}
+		if got := c.BackupFolder(); got != test.want {
+			t.Errorf("data %s, folder %s: %s, want %s", test.data, test.folder, got, test.want)
+		}
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	t.Chdir(t.TempDir())
 	c, err := Load(DefaultFile, false, nil, nil)
@@ -49,8 +63,9 @@ func TestDefaults(t *testing.T) {
 	}
 	want := &Config{
 		Data: "croft.db", Listen: ":8080",
-		Limits: Limits{Body: 1 << 20, Scan: 250_000, RequestTime: 30 * time.Second, HeaderTime: 10 * time.Second, Connections: 1000},
+		Limits: Limits{Body: 1 << 20, Scan: 250_000, DiskReserve: 64 << 20, RequestTime: 30 * time.Second, HeaderTime: 10 * time.Second, Connections: 1000},
 		Auth:   Auth{HashMemory: 40 << 20, SessionIdle: 30 * 24 * time.Hour, SessionMax: 365 * 24 * time.Hour},
+		Backup: Backup{Folder: "backups"},
 		Log:    Log{Level: "info", Format: "text"},
 	}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(Config{})); diff != "" {

@@ -177,6 +177,10 @@ func checkPages(ctx context.Context, r io.ReaderAt, size int64, newest uint32, o
 		return nil, err
 	}
 	if damage != "" {
+		// Or it can't be read at all.
+		if _, err := r.ReadAt(make([]byte, 1), 0); endsReading(err) != nil {
+			return nil, err
+		}
 		c.result.TreeSound = false
 		c.tell(Fault{Where: "the file", What: damage, Lost: true})
 		return c.result, nil

@@ -37,7 +37,8 @@ const (
 type compaction struct {
 	db     *DB
 	bolt   *bbolt.DB
-	path   string
+	target string // the data file
+	path   string // the new one
 	upTo   []byte // entries up to this key are in the new file
 	done   bool   // all are
 	digest uint64 // of the entries in the new file
@@ -61,7 +62,12 @@ func (db *DB) Compact(ctx context.Context, progress func(done, total int64)) (Co
 		return Compaction{}, err
 	}
 	defer db.readers.Done()
-	c := &compaction{db: db, path: db.path + ".compact"}
+	// The file itself is replaced, not a link to it.
+	target, err := filepath.EvalSymlinks(db.path)
+	if err != nil {
+		return Compaction{}, fmt.Errorf("compact %s: %w", db.path, err)
+	}
+	c := &compaction{db: db, target: target, path: target + ".compact"}
 	result, err := c.run(ctx, progress)
 	if err != nil {
 		return Compaction{}, fmt.Errorf("compact %s: %w", db.path, err)
@@ -140,6 +146,13 @@ func (c *compaction) checkRoom(total int64) error {
 func (c *compaction) create() (err error) {
 	c.bolt, err = bbolt.Open(c.path, 0o600, &bbolt.Options{FreelistType: bbolt.FreelistMapType, NoSync: true, NoFreelistSync: true})
 	if err != nil {
+		return err
+	}
+	info, err := os.Stat(c.target)
+	if err != nil {
+		return err
+	}
+	if err := KeepOwner(c.path, info); err != nil {
 		return err
 	}
 	return c.bolt.Update(func(tx *bbolt.Tx) error {
@@ -245,11 +258,11 @@ func (c *compaction) finish() error {
 	if err := opened.open(Options{LockTimeout: time.Second, mapping: db.mapping}); err != nil {
 		return err
 	}
-	if err := os.Rename(c.path, db.path); err != nil {
+	if err := os.Rename(c.path, c.target); err != nil {
 		return errors.Join(err, opened.bolt.Close())
 	}
 	c.path = "" // it is the data file
-	err := syncDir(filepath.Dir(db.path))
+	err := syncDir(filepath.Dir(c.target))
 	if err == nil {
 		err = db.goOn(opened)
 	}

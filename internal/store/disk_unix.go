@@ -29,3 +29,24 @@ func syncDir(dir string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// KeepOwner gives a new file the owner of the one that it replaces: a server that runs as a user of its own must be able to
+// open what root made.
+func KeepOwner(path string, like os.FileInfo) error {
+	want, ok := like.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if is, ok := info.Sys().(*syscall.Stat_t); !ok || is.Uid == want.Uid {
+		return nil
+	}
+	err = os.Chown(path, int(want.Uid), int(want.Gid))
+	if errors.Is(err, os.ErrPermission) {
+		return errors.New("the data file belongs to another user, whose server could not open the new one: run this as that user, or as root")
+	}
+	return err
+}

@@ -20,3 +20,6 @@ func unlock(*os.File) error { return nil }
 
 // syncDir does nothing: Windows flushes the name with the file.
 func syncDir(string) error { return nil }
+
+// KeepOwner does nothing: on Windows a folder's rights hold for what is in it.
+func KeepOwner(string, os.FileInfo) error { return nil }

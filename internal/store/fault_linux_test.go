@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -37,74 +38,99 @@ var faults = []fault{
 }
 
 // Every write, growth and flush of a run fails, in every way: of making a file, of commits that grow it and free pages
-// again, of closing and opening it. What a caller is told agrees with what is there, at once, at the next start, and after a
+// again, of closing, opening and compacting it. What a caller is told agrees with what is there, at once, at the next start, and after a
 // power cut.
 func TestFaultAtEveryStep(t *testing.T) {
-	disk := faultfs.Mount(t)
-	const seed = 5
-	ledger := newLedger(seed)
-	local := filepath.Join(imageFolder(t), "local.db")
-	for n, f := range faults {
-		kinds := map[string]int{}
-		outcomes := map[string]int{}
-		for step := 1; ; step++ {
-			where := fmt.Sprintf("%s at step %d", f.name, step)
-			name := fmt.Sprintf("%d-%d.db", n, step)
-			disk.Record()
-			f.set(disk, step)
-			run := faultRun{path: filepath.Join(disk.Path, name), local: local, ledger: ledger, seed: seed, fault: f}
-			outcome, err := run.run()
-			if err != nil {
-				t.Errorf("%s: %v", where, err)
-			}
-			outcomes[outcome]++
-			steps := disk.Steps() // ends the fault
-			if left, err := filepath.Glob(filepath.Join(disk.Folder, "*.new-*")); err != nil || len(left) > 0 && !f.stays {
-				t.Errorf("%s: %q is left, %v", where, left, err)
-			}
-			// The next start, of this file and of what a power cut may leave.
-			path := filepath.Join(disk.Folder, name)
-			if _, err := os.Stat(path); err == nil || run.acked > 0 {
-				verifyFile(t, ledger, path, run.acked, where)
-			}
-			afterCut(t, disk.Recorded(), name, local, uint64(step), func() {
-				verifyFile(t, ledger, local, run.acked, where+", and a power cut")
-			})
-			os.Remove(path)
-			if len(steps) < step {
-				if outcome != "done" {
-					t.Errorf("without a fault: %s", outcome)
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			disk := faultfs.Mount(t)
+			local := imageFolder(t)
+			ledger := newLedger(5)
+			check := checks{t: t, ledger: ledger}
+			defer check.wait()
+			kinds, outcomes := map[string]int{}, map[string]int{}
+			for step := 1; ; step++ {
+				where := fmt.Sprintf("%s at step %d", f.name, step)
+				name := fmt.Sprintf("%d.db", step)
+				disk.Record()
+				f.set(disk, step)
+				run := faultRun{path: filepath.Join(disk.Path, name), ledger: ledger, fault: f}
+				outcome, err := run.run()
+				if err != nil {
+					t.Errorf("%s: %v", where, err)
 				}
-				break
+				outcomes[outcome]++
+				steps := disk.Steps() // ends the fault
+				if left, err := filepath.Glob(filepath.Join(disk.Folder, name+".*")); err != nil || len(left) > 0 && !f.stays {
+					t.Errorf("%s: %q is left, %v", where, left, err)
+				}
+				// The next start: of this file, of what a power cut may leave, and of an image that was read meanwhile.
+				path := filepath.Join(disk.Folder, name)
+				if _, err := os.Stat(path); err == nil || run.acked > 0 {
+					check.file(path, run.acked, run.acked+1, where)
+				}
+				for i, path := range afterCut(t, disk.Recorded(), name, filepath.Join(local, name), uint64(step)) {
+					check.file(path, run.acked, run.acked+1, fmt.Sprintf("%s, and power cut %d", where, i))
+				}
+				for i, im := range run.images {
+					path := filepath.Join(local, fmt.Sprintf("%d-image%d.db", step, i))
+					writeFile(t, path, im.content)
+					check.file(path, im.seq, im.seq, where+", an image")
+				}
+				if len(steps) < step {
+					if outcome != "done" || len(run.images) == 0 {
+						t.Errorf("without a fault: %s", outcome)
+					}
+					break
+				}
+				kinds[steps[step-1]]++
 			}
-			kinds[steps[step-1]]++
-		}
-		t.Logf("%s: steps %v, outcomes %v", f.name, kinds, outcomes)
-		if f.errno != 0 && (outcomes["fatal"] == 0 || outcomes["not opened"] == 0) {
-			t.Errorf("%s: the run is not what it was thought to be", f.name)
-		}
+			t.Logf("steps %v, outcomes %v", kinds, outcomes)
+			if f.errno != 0 && (outcomes["fatal"] == 0 || outcomes["not opened"] == 0) {
+				t.Error("the run is not what it was thought to be")
+			}
+		})
 	}
 }
 
-// verifyFile opens a file on a disk that is well.
-func verifyFile(t *testing.T, ledger *ledger, path string, acked uint64, where string) {
-	t.Helper()
-	db, err := store.Open(path, store.Options{})
-	if err != nil {
-		t.Errorf("%s: %v", where, err)
-		return
-	}
-	seq, err := ledger.verify(db, acked)
-	if err == nil && seq > acked+1 {
-		err = fmt.Errorf("it is as of update %d, and %d was the last", seq, acked+1)
-	}
-	if err := errors.Join(err, db.Close()); err != nil {
-		t.Errorf("%s: %v", where, err)
-	}
+// checks opens files on a disk that is well, many at once: to close one takes the kernel a while.
+type checks struct {
+	t       *testing.T
+	ledger  *ledger
+	pending sync.WaitGroup
 }
+
+// manyFiles is how many files are looked at at once.
+const manyFiles = 16
+
+var room = make(chan struct{}, manyFiles)
+
+// file verifies a file that is as of one of the updates from to to, and removes it.
+func (c *checks) file(path string, from, to uint64, where string) {
+	room <- struct{}{}
+	c.pending.Go(func() {
+		defer func() { <-room }()
+		defer os.Remove(path)
+		db, err := store.Open(path, store.Options{})
+		if err != nil {
+			c.t.Errorf("%s: %v", where, err)
+			return
+		}
+		seq, err := c.ledger.verify(db, from)
+		if err == nil && seq > to {
+			err = fmt.Errorf("it is as of update %d, and %d was the last", seq, to)
+		}
+		if err := errors.Join(err, db.Close()); err != nil {
+			c.t.Errorf("%s: %v", where, err)
+		}
+	})
+}
+
+func (c *checks) wait() { c.pending.Wait() }
 
 // afterCut makes some of the files that the power may leave which is cut now.
-func afterCut(t *testing.T, record, name, path string, seed uint64, verify func()) {
+func afterCut(t *testing.T, record, name, prefix string, seed uint64) (paths []string) {
 	t.Helper()
 	var disk faultfs.Disk
 	for e, err := range faultfs.Events(record) {
@@ -121,6 +147,7 @@ func afterCut(t *testing.T, record, name, path string, seed uint64, verify func(
 			for i := range arrivals {
 				arrivals[i] = faultfs.Arrival(r.IntN(3))
 			}
+			path := fmt.Sprintf("%s-cut%d", prefix, len(paths))
 			file, err := os.Create(path)
 			if err != nil {
 				t.Fatal(err)
@@ -128,66 +155,68 @@ func afterCut(t *testing.T, record, name, path string, seed uint64, verify func(
 			if err := errors.Join(im.Write(file, arrivals, r), file.Close()); err != nil {
 				t.Fatal(err)
 			}
-			verify()
+			paths = append(paths, path)
 			if len(im.Pending) == 0 {
 				break
 			}
 		}
 	}
+	return paths
 }
 
 // faultRun is a run in which something fails.
 type faultRun struct {
-	path, local string
-	ledger      *ledger
-	seed        workload
-	fault       fault
+	path   string
+	ledger *ledger
+	fault  fault
 
-	db    *store.DB
-	acked uint64 // the last update that was acknowledged
+	db     *store.DB
+	acked  uint64 // the last update that was acknowledged
+	images []copied
+}
+
+// copied is an image that was read.
+type copied struct {
+	seq     uint64
+	content []byte
 }
 
 // run returns how it ended: "done", "not opened", "fatal" or "not closed". The error is what should not be.
 func (r *faultRun) run() (outcome string, err error) {
-	for range 2 {
+	for round := range 2 {
 		r.db, err = store.Open(r.path, store.Options{})
 		if err != nil {
-			if r.fault.errno == 0 || !strings.Contains(err.Error(), r.fault.errno.Error()) {
-				return "not opened", err
-			}
-			return "not opened", nil
+			return "not opened", r.told(err)
 		}
-		fatal, err := r.updates()
+		fatal, err := r.updates(round > 0)
 		if !fatal {
 			err = errors.Join(err, r.db.Check())
 		}
 		closeErr := r.db.Close()
-		if fatal {
+		switch {
+		case fatal:
 			return "fatal", errors.Join(err, closeErr)
-		}
-		if closeErr != nil {
-			return "not closed", errors.Join(err, r.expected(closeErr))
-		}
-		if err != nil {
+		case closeErr != nil:
+			return "not closed", errors.Join(err, r.told(closeErr))
+		case err != nil:
 			return "", err
 		}
 	}
 	return "done", nil
 }
 
-// expected returns nil for an error that says which fault it is of.
-func (r *faultRun) expected(err error) error {
-	told := r.fault.errno != 0 && strings.Contains(err.Error(), r.fault.errno.Error())
-	if told && errors.Is(err, store.ErrDiskFull) == (r.fault.errno == syscall.ENOSPC && !errors.Is(err, store.ErrFatal)) {
+// told returns nil for an error that says which fault it is of.
+func (r *faultRun) told(err error) error {
+	if r.fault.errno != 0 && strings.Contains(err.Error(), r.fault.errno.Error()) {
 		return nil
 	}
 	return fmt.Errorf("an error that it should not be: %w", err)
 }
 
-// updates writes, and has an image read while it writes.
-func (r *faultRun) updates() (fatal bool, err error) {
+// updates writes, and has an image read while it writes, and the file compacted.
+func (r *faultRun) updates(compact bool) (fatal bool, err error) {
 	var im *store.Image
-	var copied []byte
+	var content []byte
 	for n := range 7 {
 		switch n {
 		case 2:
@@ -195,13 +224,24 @@ func (r *faultRun) updates() (fatal bool, err error) {
 				return false, err
 			}
 			defer im.Close()
-			copied = make([]byte, im.Size())
-			if _, err := im.ReadAt(copied[:len(copied)/2], 0); err != nil {
+			content = make([]byte, im.Size())
+			if _, err := im.ReadAt(content[:len(content)/2], 0); err != nil {
 				return false, err
 			}
 		case 5:
-			if err := r.copied(im, copied); err != nil {
-				return false, fmt.Errorf("an image that was read meanwhile: %w", err)
+			half := len(content) / 2
+			if _, err := im.ReadAt(content[half:], int64(half)); err != nil {
+				return false, err
+			}
+			r.images = append(r.images, copied{im.Seq(), content})
+		}
+		if compact && n == 3 {
+			if _, err := r.db.Compact(ctx, nil); errors.Is(err, store.ErrFatal) {
+				return true, errors.Join(r.told(err), dead(r.db))
+			} else if err != nil {
+				if err := errors.Join(r.told(err), r.seen()); err != nil {
+					return false, fmt.Errorf("compact: %w", err)
+				}
 			}
 		}
 		if fatal, err := r.update(); fatal || err != nil {
@@ -213,20 +253,19 @@ func (r *faultRun) updates() (fatal bool, err error) {
 
 // update does the next update, again if the disk was full. It verifies what readers see then.
 func (r *faultRun) update() (fatal bool, err error) {
-	seq, err := r.seed.update(r.db)
-	if errors.Is(err, store.ErrFatal) {
-		return true, errors.Join(r.expected(err), dead(r.db))
-	}
-	if err != nil {
-		if err := r.expected(err); err != nil {
-			return false, err
-		}
-		if err := r.seen(); err != nil {
+	seq, err := r.ledger.workload.update(r.db)
+	switch {
+	case errors.Is(err, store.ErrFatal):
+		return true, errors.Join(r.told(err), dead(r.db))
+	case errors.Is(err, store.ErrDiskFull) && r.fault.errno == syscall.ENOSPC:
+		if err := errors.Join(r.told(err), r.seen()); err != nil {
 			return false, fmt.Errorf("after an update that found no room: %w", err)
 		}
-		if seq, err = r.seed.update(r.db); err != nil {
+		if seq, err = r.ledger.workload.update(r.db); err != nil {
 			return false, fmt.Errorf("when there is room again: %w", err)
 		}
+	case err != nil:
+		return false, err
 	}
 	r.acked = seq
 	return false, r.seen()
@@ -239,26 +278,6 @@ func (r *faultRun) seen() error {
 		err = fmt.Errorf("readers see update %d, and %d was the last", seq, r.acked)
 	}
 	return err
-}
-
-// copied reads the rest of an image, and verifies it.
-func (r *faultRun) copied(im *store.Image, copied []byte) error {
-	half := len(copied) / 2
-	if _, err := im.ReadAt(copied[half:], int64(half)); err != nil {
-		return err
-	}
-	if err := os.WriteFile(r.local, copied, 0o600); err != nil {
-		return err
-	}
-	db, err := store.Open(r.local, store.Options{})
-	if err != nil {
-		return err
-	}
-	seq, err := r.ledger.verify(db, im.Seq())
-	if err == nil && seq != im.Seq() {
-		err = fmt.Errorf("it is as of update %d, not %d", seq, im.Seq())
-	}
-	return errors.Join(err, db.Close())
 }
 
 // dead returns nil if a file that had a fatal error is used no more.

@@ -7,7 +7,26 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
+
+	bolterrors "go.etcd.io/bbolt/errors"
 )
+
+// lockStep is how often a lock that others hold is tried.
+const lockStep = 50 * time.Millisecond
+
+// awaitLock locks an open file against other processes, as bbolt does, and waits for it as long.
+func awaitLock(file *os.File, timeout time.Duration) error {
+	for start := time.Now(); ; time.Sleep(lockStep) {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		if time.Since(start) > timeout-lockStep {
+			return bolterrors.ErrTimeout
+		}
+	}
+}
 
 // Lock keeps other processes from opening a data file until release is called, whatever state the file is in: for putting
 // another in its place. Who waited for it meanwhile opens the other.

@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"time"
 
 	"golang.org/x/sys/windows"
 )
+
+// awaitLock does nothing: here the lock is bbolt's alone, for it can't be taken twice.
+func awaitLock(*os.File, time.Duration) error { return nil }
 
 // Lock verifies that no other process has a data file open. It can't keep them from it: here a file that is open can't get
 // another name.

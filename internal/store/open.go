@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"croft/internal/store/pages"
 )
 
 // mapping is how much of the address space the file is mapped into from the start, so that it need not be mapped
@@ -111,11 +114,23 @@ func (db *DB) open(o Options) (err error) {
 			if err != nil {
 				return nil, err
 			}
+			if !o.ReadOnly {
+				// What is looked at here must not change meanwhile. bbolt locks the same again.
+				if err := awaitLock(file, o.LockTimeout); err != nil {
+					return nil, errors.Join(err, file.Close())
+				}
+			}
 			m, err := inspect(file)
 			if err != nil {
 				return nil, errors.Join(err, file.Close())
 			}
 			db.file, db.listed = file, m.freelist != noFreelist
+			if !db.listed && !o.ReadOnly {
+				if err := db.sound(); err != nil {
+					db.file = nil
+					return nil, errors.Join(err, file.Close())
+				}
+			}
 			return file, nil
 		},
 	})
@@ -133,6 +148,24 @@ func (db *DB) open(o Options) (err error) {
 	db.bolt.AllocSize = minGrowth
 	db.bolt.NoFreelistSync = true // settle writes it
 	return nil
+}
+
+// sound refuses a damaged tree. After a crash bbolt looks for the free pages in the whole of it, in a goroutine of its own,
+// and what is damaged would end the process.
+func (db *DB) sound() error {
+	info, err := db.file.Stat()
+	if err != nil {
+		return err
+	}
+	db.log.Info("the data file was not closed in order, as after a crash: it is read to find its free pages", "file", db.path, "bytes", info.Size())
+	f, err := pages.Open(db.file, info.Size())
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	_, err = f.Walk(context.Background(), f.Metas()[0], pages.Visitor{Fault: func(f pages.Fault) error {
+		return fmt.Errorf("%w: page %d: %s; croft check tells more, and croft salvage saves what is whole", ErrDamaged, f.Page, f.What)
+	}})
+	return err
 }
 
 // errReplaced says that another file got the data file's name, by a restore, while Open waited for the lock.

@@ -34,7 +34,7 @@ func (w workload) ops(seq uint64) []op {
 			n = 3000 + r.IntN(10_000)
 		case kind == 99: // the file grows, and shrinks in what it uses
 			o.key = key(fmt.Sprintf("large/%d", r.IntN(2)))
-			n = 60_000 + r.IntN(100_000)
+			n = 30_000 + r.IntN(50_000)
 		}
 		if n >= 0 {
 			unit := binary.BigEndian.AppendUint64(nil, r.Uint64())

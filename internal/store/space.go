@@ -11,34 +11,34 @@ import (
 type space struct {
 	db      *DB
 	reserve int64
+	unknown bool // it can't be told how much is free
 	checked time.Time
-	full    bool  // a commit found no room
+	tight   bool  // the file must not grow for the sake of copies
 	err     error // why updates are refused, or nil
 }
 
 const (
 	// spaceTime is how often the disk is asked while there is enough: it takes a microsecond.
 	spaceTime = time.Second
-	// roomForPins is how much must be free after a disk was full until the file may grow again for copies' sake.
+	// roomForPins is how much must be free beside the reserve for the file to grow for the sake of copies.
 	roomForPins = 16 << 20
 )
 
 // look asks the disk. It returns the error of updates while less than the reserve is free, and whether the file must not
 // grow for the sake of copies.
 func (s *space) look(now time.Time) (refuse error, tight bool) {
-	if s.err == nil && !s.full && (s.reserve == 0 || now.Sub(s.checked) < spaceTime) {
+	if s.unknown || !s.tight && now.Sub(s.checked) < spaceTime {
 		return nil, false
 	}
 	s.checked = now
 	free, err := Room(filepath.Dir(s.db.path))
 	if err != nil {
 		s.db.log.Warn("how much of the disk is free can't be told, so nothing is kept free", "error", err)
-		s.reserve, s.full, s.err = 0, false, nil
+		*s = space{db: s.db, unknown: true}
 		return nil, false
 	}
-	s.full = s.full && free < s.reserve+roomForPins
 	refused := s.err != nil
-	s.err = nil
+	s.tight, s.err = free < s.reserve+roomForPins, nil
 	if free < s.reserve {
 		s.err = fmt.Errorf("%w: %d MiB are left of the disk, and %d are kept free", ErrDiskFull, free>>20, s.reserve>>20)
 	}
@@ -49,7 +49,7 @@ func (s *space) look(now time.Time) (refuse error, tight bool) {
 			s.db.log.Info("there is room again: writes go on", "free_bytes", free)
 		}
 	}
-	return s.err, s.full || s.err != nil
+	return s.err, s.tight
 }
 
 // The file grows ahead of use, by a sixteenth of what is used within these bounds.

@@ -11,18 +11,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch tells when other processes have the data file open, by inotify. The kernel queues the events until the writer
-// reads them, which it does before it lets go of anything: so an open that came before is never missed.
+// watch tells when other processes have the data file open. That they open it comes from inotify, whose events the kernel queues
+// until the writer reads them, which it does before it lets go of anything: an open that came before is never missed. That they
+// have closed it can't be told from events, of which the kernel makes one where two are alike: a lease on the file
+// is given to nobody while others have it open.
 type watch struct {
 	fd     int
-	open   int       // how many have it open
-	hold   hold      // empty when none has
+	file   *os.File
+	leases bool      // the file system has leases
+	hold   hold      // empty when nobody has it open
 	last   time.Time // when read was last called
-	unsure time.Time // until then more may have it open
+	asked  time.Time // when the lease was last tried
+	seen   time.Time // the last event, where there are no leases
 	buf    [4096]byte
 
-	holds atomic.Int64 // how many have opened it
+	holds atomic.Int64 // how often it was opened
 }
+
+// askTime is how often it is asked whether those who opened the file have closed it.
+const askTime = time.Second
 
 // newWatch watches an open file.
 func newWatch(file *os.File, now time.Time) (*watch, error) {
@@ -30,11 +37,31 @@ func newWatch(file *os.File, now time.Time) (*watch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inotify: %w", err)
 	}
-	// By its descriptor, so that it is this file whatever happens to the name. Directories in between can't be a danger.
-	if _, err := unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d", file.Fd()), unix.IN_OPEN|unix.IN_CLOSE); err != nil {
+	w := &watch{fd: fd, file: file, last: now, seen: now}
+	open, known := w.inUse()
+	events := uint32(unix.IN_OPEN)
+	if w.leases = known; !known {
+		events |= unix.IN_ACCESS
+	}
+	// By its descriptor, so that it is this file whatever happens to the name.
+	if _, err := unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d", file.Fd()), events); err != nil {
 		return nil, errors.Join(fmt.Errorf("inotify: %w", err), unix.Close(fd))
 	}
-	return &watch{fd: fd, last: now}, nil
+	if open {
+		w.begin(now) // a copy was begun before
+	}
+	return w, nil
+}
+
+// inUse reports whether others have the file open, if that can be known.
+func (w *watch) inUse() (open, known bool) {
+	_, err := unix.FcntlInt(w.file.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+	if err == nil {
+		// Whoever opens the file at this very moment waits until it is given back.
+		_, err = unix.FcntlInt(w.file.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+		return false, err == nil
+	}
+	return err == unix.EAGAIN, err == unix.EAGAIN
 }
 
 // read takes the events that came since it was last called, and returns the hold.
@@ -48,51 +75,48 @@ func (w *watch) read(now time.Time) *hold {
 			break // EAGAIN: that was all
 		}
 		for b := w.buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
-			mask := binary.NativeEndian.Uint32(b[4:])
+			w.seen = now
+			if binary.NativeEndian.Uint32(b[4:])&(unix.IN_OPEN|unix.IN_Q_OVERFLOW) != 0 {
+				w.holds.Add(1)
+				w.begin(now)
+			}
 			name := int(binary.NativeEndian.Uint32(b[12:]))
-			w.event(mask, now)
 			b = b[min(len(b), unix.SizeofInotifyEvent+name):]
 		}
 	}
-	if w.open == 0 && now.After(w.hold.until) {
+	w.last = now
+	if len(w.hold.heads) > 0 && w.closed(now) {
 		w.hold = hold{}
 	}
-	w.last = now
 	return &w.hold
 }
 
-func (w *watch) event(mask uint32, now time.Time) {
-	switch {
-	case mask&unix.IN_Q_OVERFLOW != 0:
-		// Events are lost: for as long as we would wait without them, somebody may have it open.
-		w.open, w.unsure = 0, now.Add(longWindow)
-		w.begin(now, longWindow)
-	case mask&unix.IN_OPEN != 0:
-		w.open++
-		w.holds.Add(1)
-		w.begin(now, holdTime)
-	case mask&unix.IN_CLOSE != 0:
-		// Below zero it would be one that had the file open before we watched.
-		if w.open = max(0, w.open-1); w.open == 0 && now.After(w.unsure) {
-			w.hold = hold{}
-		}
+// closed reports whether nobody has the file open any more.
+func (w *watch) closed(now time.Time) bool {
+	if !w.leases {
+		return now.Sub(w.seen) > longWindow
 	}
+	if now.Sub(w.asked) < askTime {
+		return false
+	}
+	w.asked = now
+	open, known := w.inUse()
+	return known && !open
 }
 
 // maxHeads bounds how many copies are told apart; further ones are held as if they began with the last.
 const maxHeads = 64
 
 // begin notes that somebody opened the file at some time since read was last called.
-func (w *watch) begin(now time.Time, wait time.Duration) {
+func (w *watch) begin(now time.Time) {
 	head := span{w.last, now.Add(headTime)}
 	if n := len(w.hold.heads); n > 0 && (n == maxHeads || !head.from.After(w.hold.heads[n-1].to)) {
 		w.hold.heads[n-1].to = head.to
 	} else {
 		w.hold.heads = append(w.hold.heads, head)
 	}
-	if until := now.Add(wait); until.After(w.hold.until) {
-		w.hold.until = until
-	}
+	w.hold.until = now.Add(holdTime)
+	w.asked = now
 }
 
 func (w *watch) opened() int64 { return w.holds.Load() }

@@ -360,7 +360,7 @@ func (db *DB) commitFailed(id int, err error) error {
 	if rollbackErr := tx.Rollback(); visible || rollbackErr != nil {
 		return db.fail(errors.Join(fatal, rollbackErr))
 	}
-	db.space.full = true
+	db.space.tight = true // so the next one asks, and lets go of pins
 	return fmt.Errorf("%w: nothing was changed: %w", ErrDiskFull, err)
 }
 

@@ -339,6 +339,16 @@ func (h *handle) Fsync(context.Context, uint32) syscall.Errno {
 	return 0
 }
 
+// Getattr is what the kernel asks before it reads. The file may have no name any more.
+func (h *handle) Getattr(_ context.Context, out *fuse.AttrOut) syscall.Errno {
+	var stat syscall.Stat_t
+	if err := syscall.Fstat(int(h.file.Fd()), &stat); err != nil {
+		return fs.ToErrno(err)
+	}
+	out.FromStat(&stat)
+	return 0
+}
+
 func (h *handle) Flush(context.Context) syscall.Errno { return 0 }
 
 func (h *handle) Release(context.Context) syscall.Errno { return fs.ToErrno(h.file.Close()) }

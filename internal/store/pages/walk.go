@@ -418,7 +418,7 @@ func (w *walk) bucket(parent *Bucket, id uint64, name, value []byte, depth int) 
 	b := &Bucket{Name: name, Sequence: native.Uint64(value[8:]), Parent: parent}
 	if w.v.Enter != nil {
 		if enter, err := w.v.Enter(b); err != nil || !enter {
-			return true, err
+			return false, err
 		}
 	}
 	root := native.Uint64(value)
