@@ -35,6 +35,9 @@ func TestAccess(t *testing.T) {
 			w.begin()
 			path, body := w.fixture(rt)
 			caller := w.caller(kind)
+			if strings.HasSuffix(path, "/restore") {
+				caller = caller.With("Content-Type", "application/octet-stream")
+			}
 			r := caller.Do(rt.Method, path, body)
 			outcome := strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, r.Code()))
 			if who[outcome] == nil {
@@ -173,6 +176,8 @@ func (w *walk) fixture(rt api.Route) (path string, body any) {
 		return path, `{"text":"new"}`
 	case "PATCH /records/{collection}/{id}":
 		return path, `{"text":"changed"}`
+	case "POST /restore":
+		return path, "a data file"
 	case "POST /query/{collection}":
 		return path, `{"limit":1}`
 	}

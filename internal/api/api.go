@@ -21,6 +21,7 @@ import (
 	"github.com/julienschmidt/httprouter"
 
 	"croft/internal/auth"
+	"croft/internal/backup"
 	"croft/internal/records"
 	"croft/internal/settings"
 	"croft/internal/store"
@@ -32,6 +33,8 @@ type Options struct {
 	Records  *records.Records
 	Settings *settings.Settings
 	Store    *store.DB
+	Backups  *backup.Backups
+	Restores *backup.Restores // nil where no server can start again
 
 	Log         *slog.Logger  // nil for none
 	LogRequests bool          // one line in the log for each request
@@ -51,6 +54,9 @@ type API struct {
 	records  *records.Records
 	settings *settings.Settings
 	store    *store.DB
+	backups  *backup.Backups
+	restores *backup.Restores
+	checker  *backup.Checker
 
 	log         *slog.Logger
 	logRequests bool
@@ -66,7 +72,7 @@ func New(o Options) *API { return newAPI(o, routes) }
 
 func newAPI(o Options, table []route) *API {
 	a := &API{
-		auth: o.Auth, records: o.Records, settings: o.Settings, store: o.Store,
+		auth: o.Auth, records: o.Records, settings: o.Settings, store: o.Store, backups: o.Backups, restores: o.Restores,
 		log: o.Log, logRequests: o.LogRequests && o.Log != nil, maxBody: o.MaxBody, requestTime: o.RequestTime,
 	}
 	if a.log == nil {
@@ -78,7 +84,8 @@ func newAPI(o Options, table []route) *API {
 	if a.requestTime == 0 {
 		a.requestTime = DefaultRequestTime
 	}
-	a.metrics = newMeters(a.store)
+	a.checker = backup.NewChecker(a.store)
+	a.metrics = newMeters(a.store, a.backups)
 	a.router = a.newRouter(table)
 	return a
 }

@@ -31,12 +31,21 @@ func (q *request) takeBody() error {
 	if enc := q.header("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return errs.New(errs.UnsupportedType, "the body has a Content-Encoding; send it as it is, without compression")
 	}
+	if q.route.body == fileBody {
+		return nil
+	}
 	return q.readBody()
 }
 
-// checkType refuses a Content-Type that is not JSON in UTF-8.
+// checkType refuses a Content-Type that is not the one that the route takes: JSON in UTF-8, unless it takes a file.
 func checkType(header string, kind bodyKind) error {
-	if header == "application/json" {
+	if header == "application/json" && kind != fileBody {
+		return nil
+	}
+	if kind == fileBody {
+		if header != valueBytes[0] {
+			return errs.New(errs.UnsupportedType, "this address takes a file; send it as "+valueBytes[0])
+		}
 		return nil
 	}
 	takes := "application/json"

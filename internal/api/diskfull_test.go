@@ -11,12 +11,18 @@ import (
 	"testing"
 
 	"croft/internal/app/apptest"
+	"croft/internal/config"
 )
 
 // On a full disk writes are refused and reads go on; when there is room again, so do writes, and nothing is half there.
 func TestFullDisk(t *testing.T) {
+	t.Run("to the last page", func(t *testing.T) { fullDisk(t, 0, 3) })
+	t.Run("to the reserve", func(t *testing.T) { fullDisk(t, 64, 68) })
+}
+
+func fullDisk(t *testing.T, reserve, size int) {
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=3m,mode=0700"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0700", size)); err != nil {
 		t.Skip("a small disk to fill needs the right to mount one: ", err)
 	}
 	t.Cleanup(func() {
@@ -25,11 +31,11 @@ func TestFullDisk(t *testing.T) {
 		}
 	})
 	data := filepath.Join(dir, "croft.db")
-	s := apptest.StartAt(t, data)
+	s := apptest.StartAt(t, data, apptest.Config(func(c *config.Config) { c.Limits.DiskReserve = config.Bytes(reserve << 20) }))
 	local := s.Local()
 	local.Do("PUT", "/api/v1/collections/notes", open).Want(t, 201)
 	body := fmt.Sprintf(`{"text":%q}`, strings.Repeat("x", 50_000))
-	stored := 0
+	stored, first := 0, ""
 	for {
 		r := local.Do("POST", "/api/v1/records/notes", body)
 		if r.Status == 507 {
@@ -38,9 +44,12 @@ func TestFullDisk(t *testing.T) {
 			}
 			break
 		}
+		if first == "" {
+			first = r.Want(t, 201).String("id")
+		}
 		r.Want(t, 201)
-		if stored++; stored > 100 {
-			t.Fatal("5 MB went onto a disk of 3 MiB")
+		if stored++; stored > 200 {
+			t.Fatal("10 MB went onto a disk of some 3 MiB")
 		}
 	}
 	count := func() int {
@@ -51,7 +60,15 @@ func TestFullDisk(t *testing.T) {
 	if got := count(); got != stored {
 		t.Errorf("%d records, and %d were acknowledged", got, stored)
 	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=16m,mode=0700"); err != nil {
+	if reserve > 0 {
+		// The reserve is for this.
+		local.Do("DELETE", "/api/v1/records/notes/"+first, nil).Want(t, 204)
+		stored--
+		if r := local.Do("POST", "/api/v1/records/notes", body); r.Status != 507 {
+			t.Errorf("the reserve is used for a create: %d", r.Status)
+		}
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("size=%dm,mode=0700", size+40)); err != nil {
 		t.Fatal(err)
 	}
 	local.Do("POST", "/api/v1/records/notes", body).Want(t, 201)

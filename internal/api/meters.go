@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"croft/internal/backup"
 	"croft/internal/errs"
 	"croft/internal/store"
 )
@@ -25,7 +27,7 @@ type meter struct {
 	duration *metrics.Histogram
 }
 
-func newMeters(db *store.DB) *meters {
+func newMeters(db *store.DB, backups *backup.Backups) *meters {
 	m := &meters{set: metrics.NewSet()}
 	m.unrouted = m.meter("none")
 	for name, value := range map[string]func(store.Stats) float64{
@@ -36,9 +38,22 @@ func newMeters(db *store.DB) *meters {
 		"croft_store_queued":               func(s store.Stats) float64 { return float64(s.Queued) },
 		"croft_store_bytes":                func(s store.Stats) float64 { return float64(s.Bytes) },
 		"croft_store_free_bytes":           func(s store.Stats) float64 { return float64(s.FreeBytes) },
+		"croft_store_pins":                 func(s store.Stats) float64 { return float64(s.Pins) },
+		"croft_store_pinned_bytes":         func(s store.Stats) float64 { return float64(s.PinnedBytes) },
+		"croft_store_oldest_pin_seconds":   func(s store.Stats) float64 { return s.OldestPin.Seconds() },
+		"croft_store_holds_total":          func(s store.Stats) float64 { return float64(s.Holds) },
+		"croft_store_early_releases_total": func(s store.Stats) float64 { return float64(s.EarlyReleases) },
 	} {
 		m.set.NewGauge(name, func() float64 { return value(db.Stats()) })
 	}
+	m.set.NewGauge("croft_backup_failures_total", func() float64 { return float64(backups.Stats().Failures) })
+	m.set.NewGauge("croft_backup_age_seconds", func() float64 {
+		last := backups.Stats().LastGood
+		if last.IsZero() {
+			return math.NaN() // there is none
+		}
+		return time.Since(last).Seconds()
+	})
 	return m
 }
 

@@ -13,6 +13,7 @@ import (
 var (
 	valueJSON    = []string{"application/json"}
 	valueProblem = []string{"application/problem+json"}
+	valueBytes   = []string{"application/octet-stream"}
 	valueText    = []string{"text/plain; charset=utf-8"}
 	valueMeters  = []string{"text/plain; version=0.0.4; charset=utf-8"}
 	valueBearer  = []string{"Bearer"}

@@ -20,9 +20,12 @@ const (
 	byRule                 // whoever the collection's rules let in, an API token within its scopes
 	signedIn               // everyone who is known
 	managers               // admins by a session, and the local operator
+	operator               // the local operator alone
 )
 
-func (a access) String() string { return [...]string{"anyone", "by rule", "signed in", "admins"}[a] }
+func (a access) String() string {
+	return [...]string{"anyone", "by rule", "signed in", "admins", "local operator"}[a]
+}
 
 // bodyKind is the Content-Type a route takes.
 type bodyKind uint8
@@ -31,13 +34,14 @@ const (
 	noBody bodyKind = iota
 	jsonBody
 	patchBody // JSON, also as application/merge-patch+json
+	fileBody  // application/octet-stream of any length, which the handler reads
 )
 
 // A route is one line of the API.
 type route struct {
 	method, path string // with {name} for a part that is a parameter
 	who          access
-	brief        bool // reads one value from memory or the file: it needs no deadline
+	brief        bool // it needs no deadline: it reads one value from memory or the file, or sees to its time itself
 	body         bodyKind
 	in           reflect.Type // what the body is read into; nil for none, and where the domain reads it
 	query        []string     // the query parameters it takes
@@ -74,6 +78,13 @@ var routes = []route{
 	plain(http.MethodDelete, "/invites/{id}", managers, (*request).revokeInvite),
 	plain(http.MethodGet, "/settings", managers, (*request).readSettings),
 	pass(http.MethodPatch, "/settings", managers, (*request).patchSettings),
+	brief(plain(http.MethodPost, "/check", managers, (*request).check)),
+	brief(plain(http.MethodGet, "/backup", managers, (*request).sendBackup)),
+	plain(http.MethodGet, "/backups", managers, (*request).listBackups),
+	brief(plain(http.MethodPost, "/backups", managers, (*request).takeBackup)),
+	brief(plain(http.MethodPost, "/compact", managers, (*request).compact)),
+	file(http.MethodPost, "/restore", operator, (*request).restore),
+	plain(http.MethodGet, "/restore", operator, (*request).restoreState),
 
 	plain(http.MethodGet, "/collections", managers, (*request).collections),
 	plain(http.MethodGet, "/collections/{collection}", managers, (*request).collection),
@@ -111,6 +122,13 @@ func pass(method, path string, who access, f func(*request) error, query ...stri
 	if method == http.MethodPatch {
 		rt.body = patchBody
 	}
+	return rt
+}
+
+// file is a route whose body is a whole file.
+func file(method, path string, who access, f func(*request) error) route {
+	rt := brief(plain(method, path, who, f))
+	rt.body = fileBody
 	return rt
 }
 

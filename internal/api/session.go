@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"croft/internal/errs"
+	"croft/internal/identity"
 )
 
 // cookieName is the session's cookie. Browsers take a name with this prefix only with Secure, for the whole host and no
@@ -35,6 +36,13 @@ func (q *request) admit() error {
 			return errs.New(errs.Forbidden, "API tokens are for records alone; sign in as an admin for this")
 		case !q.caller.Manages():
 			return errs.New(errs.Forbidden, "only admins may do this")
+		}
+	case operator:
+		switch {
+		case !q.caller.SignedIn():
+			return errs.New(errs.Unauthenticated, "only the local operator may do this, by the commands of croft on the server itself")
+		case q.caller.Kind != identity.Local:
+			return errs.New(errs.Forbidden, "only the local operator may do this, by the commands of croft on the server itself")
 		}
 	}
 	return nil

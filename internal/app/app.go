@@ -17,6 +17,7 @@ import (
 
 	"croft/internal/api"
 	"croft/internal/auth"
+	"croft/internal/backup"
 	"croft/internal/config"
 	"croft/internal/identity"
 	"croft/internal/records"
@@ -31,29 +32,44 @@ type Options struct {
 	// Ready is called by Run when requests are answered.
 	Ready func(Serving)
 
+	// Verify verifies files: backups before they count, and a data file that is a copy before it is used. nil for in this process.
+	Verify backup.Verifier
+
+	// Context ends a verification that New waits for; nil for never.
+	Context context.Context
+
 	// For tests: the clock, and cheap password hashes.
 	Now        func() time.Time
 	HashParams *argon2id.Params
+
+	restores *backup.Restores // of Serve
 }
 
 // App is a Croft on an open data file.
 type App struct {
-	config  *config.Config
-	log     *slog.Logger
-	ready   func(Serving)
-	store   *store.DB
-	auth    *auth.Auth
-	records *records.Records
-	api     *api.API
+	config   *config.Config
+	log      *slog.Logger
+	ready    func(Serving)
+	store    *store.DB
+	auth     *auth.Auth
+	records  *records.Records
+	backups  *backup.Backups
+	restores *backup.Restores // nil unless Serve runs it
+	api      *api.API
 
 	closers []func() error // what Close calls, last first
 }
 
+var noLog = slog.New(slog.DiscardHandler)
+
 // New opens the data file that the config names, and makes it if there is none.
 func New(cfg *config.Config, o Options) (*App, error) {
-	a := &App{config: cfg, log: o.Log, ready: o.Ready}
+	a := &App{config: cfg, log: o.Log, ready: o.Ready, restores: o.restores}
 	if a.log == nil {
-		a.log = slog.New(slog.DiscardHandler)
+		a.log = noLog
+	}
+	if o.Context == nil {
+		o.Context = context.Background()
 	}
 	if err := a.open(o); err != nil {
 		return nil, errors.Join(err, a.Close())
@@ -62,10 +78,17 @@ func New(cfg *config.Config, o Options) (*App, error) {
 }
 
 func (a *App) open(o Options) (err error) {
-	if a.store, err = store.Open(a.config.Data, store.Options{}); err != nil {
+	placed, err := a.verifyCopy(o)
+	if err != nil {
+		return err
+	}
+	if a.store, err = store.Open(a.config.Data, store.Options{Reserve: int64(a.config.Limits.DiskReserve), Log: a.log}); err != nil {
 		return err
 	}
 	a.closers = append(a.closers, a.store.Close)
+	if err := a.store.SetPlace(o.Context, !placed); err != nil {
+		return err
+	}
 
 	set, err := settings.New(a.store)
 	if err != nil {
@@ -98,8 +121,21 @@ func (a *App) open(o Options) (err error) {
 	}
 	a.closers = append(a.closers, a.records.Close)
 
+	a.backups, err = backup.New(a.store, backup.Options{
+		Settings: set,
+		Folder:   a.config.BackupFolder(),
+		Reserve:  int64(a.config.Limits.DiskReserve),
+		Verify:   o.Verify,
+		Now:      o.Now,
+		Log:      a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.closers = append(a.closers, a.backups.Close)
+
 	a.api = api.New(api.Options{
-		Auth: a.auth, Records: a.records, Settings: set, Store: a.store,
+		Auth: a.auth, Records: a.records, Settings: set, Store: a.store, Backups: a.backups, Restores: o.restores,
 		Log:         a.log,
 		LogRequests: a.config.Log.Requests,
 		MaxBody:     int64(a.config.Limits.Body),

@@ -32,7 +32,7 @@ const sendTime = 30 * time.Second
 // maxHeader is the most bytes of a request's headers; net/http adds 4 KiB of its own.
 const maxHeader = 32<<10 - 4<<10
 
-// Run serves until ctx ends or the data file fails; the latter is an error. Requests that run are finished first.
+// Run serves until ctx ends, the data file fails, or ErrRestart; the latter two are errors. Requests that run are finished first.
 func (a *App) Run(ctx context.Context) error {
 	tuneCollector()
 	listener, err := net.Listen("tcp", a.config.Listen)
@@ -58,6 +58,7 @@ func (a *App) Run(ctx context.Context) error {
 	if a.ready != nil {
 		a.ready(a.serving(listener.Addr()))
 	}
+	a.backups.Start()
 	a.log.Info("serving", "address", listener.Addr().String(), "data", a.config.Data)
 
 	var cause error
@@ -66,6 +67,8 @@ func (a *App) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-a.store.Failed():
 		cause = a.store.Err()
+	case <-a.restores.Ready():
+		cause = ErrRestart
 	case cause = <-ended:
 		running--
 	}

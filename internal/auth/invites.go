@@ -100,7 +100,7 @@ func (a *Auth) CreateInvite(ctx context.Context, c *identity.Caller, in InviteIn
 
 // RevokeInvite withdraws an invite.
 func (a *Auth) RevokeInvite(ctx context.Context, c *identity.Caller, id string) error {
-	return a.db.Update(ctx, func(tx *store.Tx) error {
+	return a.db.Reclaim(ctx, func(tx *store.Tx) error {
 		if _, err := a.manages(tx, c); err != nil {
 			return err
 		}

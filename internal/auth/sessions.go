@@ -44,7 +44,8 @@ func (a *Auth) signIn(ctx context.Context, from Client, account func(*store.Tx) 
 		s.Address = from.Addr.Unmap().String()
 	}
 	var u *storedUser
-	err = a.db.Update(ctx, func(tx *store.Tx) (err error) {
+	// When the disk is nearly full, somebody must be able to sign in to delete something.
+	err = a.db.Reclaim(ctx, func(tx *store.Tx) (err error) {
 		if u, err = account(tx); err != nil {
 			return err
 		}
@@ -180,7 +181,7 @@ func (a *Auth) Sessions(_ context.Context, c *identity.Caller) (*List[Session], 
 
 // EndSession signs the caller out somewhere.
 func (a *Auth) EndSession(ctx context.Context, c *identity.Caller, id string) error {
-	return a.db.Update(ctx, func(tx *store.Tx) error {
+	return a.db.Reclaim(ctx, func(tx *store.Tx) error {
 		u, err := a.owner(tx, c)
 		if err != nil {
 			return err

@@ -126,7 +126,7 @@ func (a *Auth) tokenUser(tx *store.Tx, c *identity.Caller, name string) (*stored
 
 // RevokeToken ends an API token of the caller's, and of anyone for the local operator.
 func (a *Auth) RevokeToken(ctx context.Context, c *identity.Caller, id string) error {
-	return a.db.Update(ctx, func(tx *store.Tx) error {
+	return a.db.Reclaim(ctx, func(tx *store.Tx) error {
 		scan, err := a.scanTokens(tx, c)
 		if err != nil {
 			return err

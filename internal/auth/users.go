@@ -237,7 +237,7 @@ func (in *UserPatch) apply(u *storedUser, phc string) error {
 
 // DeleteUser removes an account with its sessions, API tokens and invites. Records stay.
 func (a *Auth) DeleteUser(ctx context.Context, c *identity.Caller, id string) error {
-	return a.db.Update(ctx, func(tx *store.Tx) error {
+	return a.db.Reclaim(ctx, func(tx *store.Tx) error {
 		if _, err := a.manages(tx, c); err != nil {
 			return err
 		}

@@ -64,7 +64,7 @@ func (p *program) connect(ctx context.Context, cfg *config.Config) (*client, err
 	}
 	quiet := *cfg
 	quiet.Log.Requests = false
-	a, err := app.New(&quiet, app.Options{Log: newLog(quiet.Log, p.stderr, slog.LevelWarn)})
+	a, err := app.New(&quiet, app.Options{Log: newLog(quiet.Log, p.stderr, slog.LevelWarn), Verify: p.verifier(), Context: ctx})
 	if err != nil {
 		// Without a socket, or with one whose server was killed, the file's own error is the whole story.
 		if !errors.Is(dialErr, fs.ErrNotExist) && !errors.Is(dialErr, syscall.ECONNREFUSED) {

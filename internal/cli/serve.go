@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,17 +33,12 @@ to make one with. The log goes to standard error.`,
 	return cmd
 }
 
-func (p *program) serve(ctx context.Context, cfg *config.Config) (err error) {
+func (p *program) serve(ctx context.Context, cfg *config.Config) error {
 	log := newLog(cfg.Log, p.stderr, slog.LevelDebug)
 	for _, name := range cfg.Unknown {
 		log.Warn("a variable that no setting has is ignored", "variable", name)
 	}
-	a, err := app.New(cfg, app.Options{Log: log, Ready: p.ready})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, a.Close()) }()
-	return a.Run(ctx)
+	return app.Serve(ctx, cfg, app.Options{Log: log, Ready: p.ready, Verify: p.verifier(), Context: ctx})
 }
 
 // ready says where the server answers. The setup token is shown here and nowhere else.

@@ -400,7 +400,7 @@ func (r *Records) Drop(ctx context.Context, c *identity.Caller, name string, con
 	if err := manages(c); err != nil {
 		return err
 	}
-	return r.db.Update(ctx, func(tx *store.Tx) error {
+	return r.db.Reclaim(ctx, func(tx *store.Tx) error {
 		coll, err := r.load(tx, name)
 		if err != nil {
 			return err

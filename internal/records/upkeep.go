@@ -92,7 +92,7 @@ func (u *upkeep) slice() (more bool, err error) {
 	if prefix == nil || err != nil {
 		return false, err
 	}
-	return true, u.r.db.Update(u.ctx, func(tx *store.Tx) error { return discardNext(tx, prefix) })
+	return true, u.r.db.Reclaim(u.ctx, func(tx *store.Tx) error { return discardNext(tx, prefix) })
 }
 
 func buildKey(collection, index uint32) []byte {

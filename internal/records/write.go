@@ -93,7 +93,11 @@ func (r *Records) write(ctx context.Context, c *identity.Caller, collection stri
 	if err := r.db.View(func(tx *store.Tx) error { return w.prepare(tx, r) }); err != nil {
 		return err
 	}
-	if err := r.db.Update(ctx, func(tx *store.Tx) error { return w.store(tx, r) }); err != nil {
+	update := r.db.Update
+	if w.method == remove {
+		update = r.db.Reclaim
+	}
+	if err := update(ctx, func(tx *store.Tx) error { return w.store(tx, r) }); err != nil {
 		return err
 	}
 	return w.answer()

@@ -22,6 +22,7 @@ func parse(body []byte) (apply func(*Values), err error) {
 		Signup      jsontext.Value `json:"signup"`
 		CORSOrigins jsontext.Value `json:"cors_origins"`
 		HostNames   jsontext.Value `json:"host_names"`
+		Backup      jsontext.Value `json:"backup"`
 	}
 	if err := json.Unmarshal(body, &patch, json.RejectUnknownMembers(true)); err != nil {
 		return nil, decodeFault(err)
@@ -33,6 +34,7 @@ func parse(body []byte) (apply func(*Values), err error) {
 	}
 	v.CORSOrigins = f.list("/cors_origins", patch.CORSOrigins, origin)
 	v.HostNames = f.list("/host_names", patch.HostNames, hostName)
+	backup := f.backup(patch.Backup)
 	if len(f) > 0 {
 		return nil, &errs.Error{Code: errs.Invalid, Text: "Some settings don't fit.", Fields: f}
 	}
@@ -46,6 +48,7 @@ func parse(body []byte) (apply func(*Values), err error) {
 		if patch.HostNames != nil {
 			now.HostNames = v.HostNames
 		}
+		backup(&now.Backup)
 	}, nil
 }
 
@@ -58,7 +61,7 @@ func decodeFault(err error) error {
 	if semantic := (*json.SemanticError)(nil); errors.As(err, &semantic) {
 		if errors.Is(semantic.Err, json.ErrUnknownName) {
 			return errs.At(errs.Invalid, string(semantic.JSONPointer), "unknown_field",
-				"There is no such setting; there are signup, cors_origins and host_names.")
+				"There is no such setting; there are signup, cors_origins, host_names and backup.")
 		}
 		return errs.At(errs.Invalid, string(semantic.JSONPointer), "wrong_type", "The body must be a JSON object of settings.")
 	}

@@ -27,6 +27,7 @@ type Values struct {
 	Signup      string   `json:"signup"`       // SignupInvite or SignupOpen
 	CORSOrigins []string `json:"cors_origins"` // pages of these origins may use the API from a browser
 	HostNames   []string `json:"host_names"`   // names that this server answers to besides those it always does
+	Backup      Backup   `json:"backup"`       // when backups are taken
 }
 
 // Settings keeps the values.
@@ -105,7 +106,7 @@ func mayManage(c *identity.Caller) error {
 
 // read returns the stored values, in memory of their own.
 func read(tx *store.Tx) (*Values, error) {
-	v := &Values{Signup: SignupInvite, CORSOrigins: []string{}, HostNames: []string{}}
+	v := &Values{Signup: SignupInvite, CORSOrigins: []string{}, HostNames: []string{}, Backup: Backup{Keep: defaultKeep}}
 	value, err := tx.Get(key)
 	if err != nil || value == nil {
 		return v, err

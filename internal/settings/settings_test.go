@@ -2,12 +2,14 @@ package settings_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -39,22 +41,23 @@ func open(t *testing.T, path string) (*settings.Settings, *store.DB) {
 }
 
 func TestPatch(t *testing.T) {
+	off := settings.Backup{Keep: 7}
 	path := filepath.Join(t.TempDir(), "croft.db")
 	s, db := open(t, path)
-	if diff := cmp.Diff(&settings.Values{Signup: "invite", CORSOrigins: []string{}, HostNames: []string{}}, s.Get()); diff != "" {
+	if diff := cmp.Diff(&settings.Values{Signup: "invite", CORSOrigins: []string{}, HostNames: []string{}, Backup: off}, s.Get()); diff != "" {
 		t.Fatalf("a new file's settings: %s", diff)
 	}
 	steps := []struct {
 		body string
 		want settings.Values
 	}{
-		{`{}`, settings.Values{Signup: "invite", CORSOrigins: []string{}, HostNames: []string{}}},
-		{`{"signup":"open"}`, settings.Values{Signup: "open", CORSOrigins: []string{}, HostNames: []string{}}},
+		{`{}`, settings.Values{Signup: "invite", CORSOrigins: []string{}, HostNames: []string{}, Backup: off}},
+		{`{"signup":"open"}`, settings.Values{Signup: "open", CORSOrigins: []string{}, HostNames: []string{}, Backup: off}},
 		{`{"cors_origins":["HTTPS://App.Example.org:443","http://localhost:5173","https://app.example.org","http://[::1]:80","tauri://localhost"]}`,
-			settings.Values{Signup: "open", CORSOrigins: []string{"https://app.example.org", "http://localhost:5173", "http://[::1]", "tauri://localhost"}, HostNames: []string{}}},
+			settings.Values{Signup: "open", CORSOrigins: []string{"https://app.example.org", "http://localhost:5173", "http://[::1]", "tauri://localhost"}, HostNames: []string{}, Backup: off}},
 		{`{"host_names":["Croft.Example.org"],"signup":null}`,
-			settings.Values{Signup: "invite", CORSOrigins: []string{"https://app.example.org", "http://localhost:5173", "http://[::1]", "tauri://localhost"}, HostNames: []string{"croft.example.org"}}},
-		{`{"cors_origins":null}`, settings.Values{Signup: "invite", CORSOrigins: []string{}, HostNames: []string{"croft.example.org"}}},
+			settings.Values{Signup: "invite", CORSOrigins: []string{"https://app.example.org", "http://localhost:5173", "http://[::1]", "tauri://localhost"}, HostNames: []string{"croft.example.org"}, Backup: off}},
+		{`{"cors_origins":null}`, settings.Values{Signup: "invite", CORSOrigins: []string{}, HostNames: []string{"croft.example.org"}, Backup: off}},
 	}
 	for _, step := range steps {
 		before := s.Get()
@@ -111,6 +114,16 @@ func TestPatchRefuses(t *testing.T) {
 		{`{"host_names":["a.example:80","http://a","10.0.0.1","[::1]","-a","a..b","","bücher.example","*.a","a b","` + strings.Repeat("a", 64) + `"]}`,
 			errs.Invalid, []string{"/host_names/0 invalid", "/host_names/1 invalid", "/host_names/2 invalid", "/host_names/3 invalid", "/host_names/4 invalid",
 				"/host_names/5 invalid", "/host_names/6 invalid", "/host_names/7 invalid", "/host_names/8 invalid", "/host_names/9 invalid", "/host_names/10 invalid"}},
+		{`{"backup":[]}`, errs.Invalid, []string{"/backup wrong_type"}},
+		{`{"backup":"24h"}`, errs.Invalid, []string{"/backup wrong_type"}},
+		{`{"backup":{"each":"24h"}}`, errs.Invalid, []string{"/backup/each unknown_field"}},
+		{`{"backup":{"every":"24h","every":"24h"}}`, errs.InvalidJSON, []string{"/backup/every invalid_json"}},
+		{`{"backup":{"every":"59s","keep":0}}`, errs.Invalid, []string{"/backup/every invalid", "/backup/keep invalid"}},
+		{`{"backup":{"every":"8785h","keep":1001}}`, errs.Invalid, []string{"/backup/every invalid", "/backup/keep invalid"}},
+		{`{"backup":{"every":86400,"keep":"7"}}`, errs.Invalid, []string{"/backup/every invalid", "/backup/keep invalid"}},
+		{`{"backup":{"every":"1 day","keep":1.5}}`, errs.Invalid, []string{"/backup/every invalid", "/backup/keep invalid"}},
+		{`{"backup":{"every":"","keep":true},"signup":"x"}`, errs.Invalid, []string{"/signup invalid", "/backup/every invalid", "/backup/keep invalid"}},
+		{`{"backup":{"every":"-24h"}}`, errs.Invalid, []string{"/backup/every invalid"}},
 		{`{"host_names":[` + strings.Repeat(`"a",`, 100) + `"b"]}`, errs.Invalid, []string{"/host_names too_many"}},
 	} {
 		before := s.Get()
@@ -154,6 +167,45 @@ func TestWhoMay(t *testing.T) {
 				t.Errorf("%s: %v, want %q", test.name, err, test.want)
 			}
 		}
+	}
+}
+
+// Backups are off until somebody asks for them, and each member of the setting changes by itself.
+func TestPatchBackup(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "croft.db")
+	s, db := open(t, path)
+	day := settings.Interval(24 * time.Hour)
+	for _, step := range []struct {
+		body string
+		want settings.Backup
+		json string
+	}{
+		{`{}`, settings.Backup{Keep: 7}, `{"every":null,"keep":7}`},
+		{`{"backup":{"every":"24h"}}`, settings.Backup{Every: day, Keep: 7}, `{"every":"24h","keep":7}`},
+		{`{"backup":{"keep":1}}`, settings.Backup{Every: day, Keep: 1}, `{"every":"24h","keep":1}`},
+		{`{"backup":{}}`, settings.Backup{Every: day, Keep: 1}, `{"every":"24h","keep":1}`},
+		{`{"backup":{"every":null,"keep":1000}}`, settings.Backup{Keep: 1000}, `{"every":null,"keep":1000}`},
+		{`{"backup":{"every":"1m","keep":null}}`, settings.Backup{Every: settings.Interval(time.Minute), Keep: 7}, `{"every":"1m","keep":7}`},
+		{`{"backup":{"every":"8784h"}}`, settings.Backup{Every: 366 * day, Keep: 7}, `{"every":"8784h","keep":7}`},
+		{`{"backup":null}`, settings.Backup{Keep: 7}, `{"every":null,"keep":7}`},
+		{`{"backup":{"every":"90m0s"}}`, settings.Backup{Every: settings.Interval(90 * time.Minute), Keep: 7}, `{"every":"1h30m","keep":7}`},
+	} {
+		v, err := s.Patch(t.Context(), admin, []byte(step.body))
+		if err != nil {
+			t.Fatalf("%s: %v", step.body, err)
+		}
+		text, err := json.Marshal(v.Backup)
+		if v.Backup != step.want || err != nil || string(text) != step.json {
+			t.Errorf("%s: %+v, %s, %v", step.body, v.Backup, text, err)
+		}
+	}
+	want := s.Get()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, _ = open(t, path)
+	if diff := cmp.Diff(want, s.Get()); diff != "" {
+		t.Errorf("after opening again: %s", diff)
 	}
 }
 

@@ -351,6 +351,47 @@ func TestReadOnlyDisk(t *testing.T) {
 	}
 }
 
+// A real disk that is mounted to be read only, as far as the kernel lets it: not while the file is open to be written.
+func TestReadOnlyMount(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("croft", dir, "tmpfs", 0, "size=16m"); err != nil {
+		t.Skipf("a tmpfs can't be mounted here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	remount := func(flags uintptr) error { return unix.Mount("croft", dir, "tmpfs", unix.MS_REMOUNT|flags, "") }
+	db := openIn(t, dir)
+	update(t, db, put("before"))
+	if err := remount(unix.MS_RDONLY); err != unix.EBUSY {
+		t.Errorf("mounted read only under an open file: %v", err)
+	}
+	if err := errors.Join(db.Update(ctx, put("after")), db.Close(), remount(unix.MS_RDONLY)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := store.Open(db.Path(), store.Options{})
+	if !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "can only be read") {
+		t.Errorf("open: %v", err)
+	}
+	db, err = store.Open(db.Path(), store.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !has(t, db, "before") || !has(t, db, "after") {
+		t.Error("what was acknowledged is not there")
+	}
+	if err := errors.Join(db.Close(), remount(0)); err != nil {
+		t.Fatal(err)
+	}
+	db = openIn(t, dir)
+	update(t, db, put("again"))
+	if err := errors.Join(db.Check(), db.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A process that has no descriptors left goes on with its file, and one that has too few doesn't open it, says why, and
 // leaves nothing behind.
 func TestNoDescriptors(t *testing.T) {

@@ -17,8 +17,6 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
-
-	"croft/internal/store/pages"
 )
 
 // mapping is how much of the address space the file is mapped into from the start, so that it need not be mapped
@@ -150,22 +148,23 @@ func (db *DB) open(o Options) (err error) {
 	return nil
 }
 
-// sound refuses a damaged tree. After a crash bbolt looks for the free pages in the whole of it, in a goroutine of its own,
-// and what is damaged would end the process.
+// sound refuses a file that was not closed in order, as after a crash, if it is damaged: it may as well be a copy of a running
+// file that was put in its place, and so be torn. And bbolt looks for the free pages in the whole tree then, in a goroutine of its own, where a
+// damaged one would end the process.
 func (db *DB) sound() error {
 	info, err := db.file.Stat()
 	if err != nil {
 		return err
 	}
-	db.log.Info("the data file was not closed in order, as after a crash: it is read to find its free pages", "file", db.path, "bytes", info.Size())
-	f, err := pages.Open(db.file, info.Size())
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	db.log.Info("the data file was not closed in order, as after a crash: it is checked first", "file", db.path, "bytes", info.Size())
+	r, err := checkPages(context.Background(), db.file, info.Size(), 0, CheckOptions{})
+	if err == nil {
+		err = r.Err()
 	}
-	_, err = f.Walk(context.Background(), f.Metas()[0], pages.Visitor{Fault: func(f pages.Fault) error {
-		return fmt.Errorf("%w: page %d: %s; croft check tells more, and croft salvage saves what is whole", ErrDamaged, f.Page, f.What)
-	}})
-	return err
+	if err != nil {
+		return fmt.Errorf("it was not closed in order, and is not whole: %w; croft check tells more, and croft salvage takes out what can be read", err)
+	}
+	return nil
 }
 
 // errReplaced says that another file got the data file's name, by a restore, while Open waited for the lock.
@@ -177,6 +176,9 @@ func locked(path string) error {
 
 // watch begins to tell who else has the file open. Where that is impossible, commits are kept for longer instead.
 func (db *DB) watch() {
+	if copyWindow == "off" {
+		return
+	}
 	w, err := newWatch(db.file, db.pins.opened)
 	if err != nil {
 		db.log.Debug("it can't be told who copies the data file", "error", err)

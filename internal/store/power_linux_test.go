@@ -192,9 +192,8 @@ type replay struct {
 
 // tally is what was done.
 type tally struct {
-	events, flushes, images, torn, missing int
-
-	most int // events that were pending
+	events, flushes, images, torn int
+	most                          int // events that were pending at once
 }
 
 func (t tally) String() string {

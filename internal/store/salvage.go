@@ -36,6 +36,8 @@ type SalvageOptions struct {
 	// Progress is told how many bytes of those that are to be read were. The total grows when there is more to be done than it
 	// seemed.
 	Progress func(done, total int64)
+
+	memory int // for tests: instead of strayMemory
 }
 
 // maxLosses is how many losses a salvage tells one by one.
@@ -159,6 +161,9 @@ func (s *salvage) run() error {
 	}
 	if len(s.levels) == 0 {
 		s.begin(gaps{{what: "both of its first pages are damaged"}})
+	}
+	if s.o.memory == 0 {
+		s.o.memory = strayMemory
 	}
 	if len(s.levels[0]) > 0 {
 		if err := s.strays(); err != nil {

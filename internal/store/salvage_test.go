@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"croft/internal/store"
+	"croft/internal/store/storetest"
 )
 
 // salvaged salvages a file and verifies what holds for each: the new file is sound and its own, the old one as it was, whatever is in the
@@ -182,10 +184,43 @@ func TestSalvage(t *testing.T) {
 	}
 }
 
-// Damage of any kind, many times.
+// What doesn't fit into memory at once comes out all the same.
+func TestSalvageLittleMemory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "croft.db")
+	l := written(t, path)
+	b := readFile(t, path)
+	for _, at := range usedPages(t, b, 1) {
+		clear(b[at : at+os.Getpagesize()])
+	}
+	writeFile(t, path, b)
+	o := store.SalvageOptions{Newer: newer, SeqOf: seqOf}
+	r, got := salvaged(t, path, l, 0, o.WithStrayMemory(100<<10))
+	if n := missing(t, r, l.now(), got); n > 0 || r.Recovered == 0 {
+		t.Errorf("%d are not as they were: %+v", n, r)
+	}
+	again, _ := salvaged(t, path, l, 0, o)
+	if again.Saved != r.Saved || again.Recovered != r.Recovered {
+		t.Errorf("with much memory: %+v, with little: %+v", again, r)
+	}
+}
+
+// Damage of any kind, many times, to a file as it is after its process was killed: without a list of free pages.
 func TestSalvageRandom(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "croft.db")
 	l := written(t, path)
+	db := storetest.Open(t, path)
+	update(t, db, func(tx *store.Tx) error {
+		for i := range 50 {
+			seq, err := tx.NextSeq()
+			k := string(key(fmt.Sprintf("key%05d", i*60+1)))
+			v := value(seq, k[1:], 50)
+			if err := errors.Join(err, tx.Put([]byte(k), []byte(v))); err != nil {
+				return err
+			}
+			l[k] = append(l[k], v)
+		}
+		return nil
+	})
 	want := l.now()
 	content := readFile(t, path)
 	page := os.Getpagesize()
@@ -320,5 +355,33 @@ func TestSalvageErrors(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 3 {
 		t.Errorf("the folder holds %v, %v", entries, err)
+	}
+}
+
+// BenchmarkSalvage is of 300,000 entries of 300 bytes, whole and without the branches of their tree.
+func BenchmarkSalvage(b *testing.B) {
+	db := storetest.New(b)
+	fill(b, db, 300_000)
+	path := db.Path()
+	if err := db.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for _, without := range []string{"nothing", "branches"} {
+		b.Run(without, func(b *testing.B) {
+			if without == "branches" {
+				content := readFile(b, path)
+				for _, at := range usedPages(b, content, 1) {
+					clear(content[at : at+os.Getpagesize()])
+				}
+				writeFile(b, path, content)
+			}
+			b.ResetTimer()
+			for range b.N {
+				r, err := store.Salvage(ctx, path, filepath.Join(b.TempDir(), "out.db"), store.SalvageOptions{})
+				if err != nil || r.Saved < 300_000 {
+					b.Fatal(err, r)
+				}
+			}
+		})
 	}
 }

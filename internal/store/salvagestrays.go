@@ -10,7 +10,7 @@ import (
 
 // strayMemory is how many bytes of entries that were found in unused pages are held at once. When there are more, those of the first keys
 // are saved, and the file is gone through again for the others.
-const strayMemory = 64 << 20
+const strayMemory = 32 << 20
 
 // stray is an entry that was found in a page which the tree does not lead to, or in a damaged one.
 type stray struct {
@@ -77,7 +77,7 @@ func (b *strayBatch) add(l pages.Leaf) (whole bool, err error) {
 		b.size -= strayCost(k, old.sealed)
 	}
 	b.found[string(k)] = stray{bytes.Clone(l.Value), rank}
-	if b.size += strayCost(k, l.Value); b.size > strayMemory && len(b.found) > 1 {
+	if b.size += strayCost(k, l.Value); b.size > b.s.o.memory && len(b.found) > 1 {
 		b.halve()
 	}
 	return true, nil

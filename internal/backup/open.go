@@ -1,0 +1,34 @@
+package backup
+
+import (
+	"errors"
+	"io"
+
+	"croft/internal/store"
+)
+
+// A Closed data file is one that no server has open. It can be read, and nobody writes it until Close.
+type Closed struct {
+	Source
+	db *store.DB
+	im *store.Image
+}
+
+// OpenClosed opens a data file to be read, as it was left. Nothing in it is changed.
+func OpenClosed(path string) (*Closed, error) {
+	db, err := store.Open(path, store.Options{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	im, err := db.Image()
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &Closed{Source{io.NewSectionReader(im, 0, im.Size()), im.Size(), im.Seq()}, db, im}, nil
+}
+
+// Close closes the file.
+func (c *Closed) Close() error {
+	c.im.Close()
+	return c.db.Close()
+}
