@@ -12,8 +12,8 @@ import (
 func inBackground(f func() error) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		const nice = 10        // half the way to the lowest
+		runtime.LockOSThread()                                       // for good: the thread ends with the goroutine
+		const nice = 10                                              // half the way to the lowest
 		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), nice) // where it is refused, it is as quick as any
 		done <- f()
 	}()

@@ -202,7 +202,7 @@ func place(from, to string) error {
 // would go out all at once, and whoever writes to the data file meanwhile would wait behind them.
 const (
 	chunk  = 1 << 20
-	window = 8 << 20
+	window = 2 << 20
 )
 
 // fill writes a source's bytes to a file, and flushes them.

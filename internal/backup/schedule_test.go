@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,13 +47,13 @@ func TestSchedule(t *testing.T) {
 				begin := time.Now()
 				// The minute that it is, or that it will be in half a minute: the schedule is looked at on the minute.
 				minute := func() int { return int((time.Since(begin) + 30*time.Second) / time.Minute) }
-				var every, jumped time.Duration
+				var every, jumped atomic.Int64
 				happen := func() {
 					for _, e := range test.events {
 						if e.minute == minute() {
-							jumped += e.jump
+							jumped.Add(int64(e.jump))
 							if e.every != 0 {
-								every = max(0, e.every)
+								every.Store(int64(max(0, e.every)))
 							}
 						}
 					}
@@ -68,8 +69,8 @@ func TestSchedule(t *testing.T) {
 				go func() {
 					defer close(ended)
 					backup.RunSchedule(ctx, last,
-						func() time.Duration { return every },
-						func() time.Time { return time.Now().Add(jumped) },
+						func() time.Duration { return time.Duration(every.Load()) },
+						func() time.Time { return time.Now().Add(time.Duration(jumped.Load())) },
 						func(context.Context) error {
 							got = append(got, minute())
 							if test.fails != nil && test.fails(minute()) {

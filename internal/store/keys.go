@@ -8,6 +8,7 @@ import "fmt"
 //	space     key                                              value                              written by
 //	meta      "format"                                         u32 format version                 store
 //	          "file"                                           16 random bytes: the file's id     store
+//	          "place"                                          which file of its disk it was      store
 //	settings  name                                             JSON                               settings
 //	auth      see package auth's keys.go                                                          auth
 //	catalog   'c' name                                         JSON: the collection as defined    records

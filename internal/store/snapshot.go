@@ -189,6 +189,12 @@ func (db *DB) trim(now time.Time, tight bool) {
 	}
 }
 
+// reusable is how many bytes of pages the next commit may use again if nothing is pinned.
+func (db *DB) reusable() int64 {
+	stats := db.bolt.Stats()
+	return int64(stats.FreePageN+stats.PendingPageN) * int64(db.bolt.Info().PageSize)
+}
+
 // letGo ends all that keeps bbolt from mapping the file anew, but for views, which end by themselves.
 func (db *DB) letGo() {
 	db.replace(nil, false)

@@ -25,8 +25,9 @@ const (
 )
 
 // look asks the disk. It returns the error of updates while less than the reserve is free, and whether the file must not
-// grow for the sake of copies.
-func (s *space) look(now time.Time) (refuse error, tight bool) {
+// grow for the sake of copies. reusable is how many bytes of free pages the file has: they count as free, for updates take those
+// first; but where they are scattered a large value still lengthens the file, which must leave a quarter of the reserve.
+func (s *space) look(now time.Time, reusable func() int64) (refuse error, tight bool) {
 	if s.unknown || !s.tight && now.Sub(s.checked) < spaceTime {
 		return nil, false
 	}
@@ -39,7 +40,7 @@ func (s *space) look(now time.Time) (refuse error, tight bool) {
 	}
 	refused := s.err != nil
 	s.tight, s.err = free < s.reserve+roomForPins, nil
-	if free < s.reserve {
+	if free < s.reserve && (free < s.reserve/4 || free+reusable() < s.reserve) {
 		s.err = fmt.Errorf("%w: %d MiB are left of the disk, and %d are kept free", ErrDiskFull, free>>20, s.reserve>>20)
 	}
 	if refuse := s.err != nil; refuse != refused {

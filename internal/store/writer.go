@@ -295,7 +295,7 @@ func (w *writer) apply() (err error) {
 		}
 	}()
 	now := time.Now()
-	short, tight := db.space.look(now)
+	short, tight := db.space.look(now, db.reusable)
 	db.trim(now, tight)
 	tx, err := db.bolt.Begin(true)
 	if err != nil {

@@ -150,7 +150,7 @@ func damage(r *rand.Rand, content []byte) []byte {
 func TestAnyBytes(t *testing.T) {
 	content := small(t)
 	r := rand.New(rand.NewPCG(1, 1))
-	for range 3000 {
+	for range 1500 {
 		b := damage(r, content)
 		if r.IntN(2) == 0 {
 			resum(b)

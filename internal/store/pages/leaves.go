@@ -20,7 +20,7 @@ func (f *File) Leaves(ctx context.Context, pass func(id uint64) bool, entry func
 	total := uint64(f.size) / uint64(ps)
 	each := uint64(max(1, window/ps))
 	s := &leaves{f: f, entry: entry, budget: 4 * f.size}
-	b := make([]byte, int(each)*ps)
+	b := make([]byte, int(min(each, total))*ps)
 	for id := uint64(2); id < total; id += each {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -287,7 +287,7 @@ func (w *walk) branch(b *Bucket, id uint64, p page, at place, depth int) error {
 		if w.v.Want != nil && !w.v.Want(b, lower(keys, start, at), upper(keys, end-1, at)) {
 			continue
 		}
-		w.readAhead(l, p, start, end)
+		w.readAhead(b, l, p, at, start, end)
 		for i := start; i < end; i++ {
 			in := place{lower(keys, i, at), upper(keys, i, at)}
 			if w.v.Want != nil && !w.v.Want(b, in.lo, in.hi) {
@@ -328,11 +328,14 @@ func upper(keys [][]byte, i int, at place) []byte {
 
 // readAhead reads children of a branch in the order of the file, in as few calls as it can. What it can't read is left to be read
 // by itself, which tells what is wrong.
-func (w *walk) readAhead(l *level, p page, start, end int) {
+func (w *walk) readAhead(b *Bucket, l *level, p page, at place, start, end int) {
 	ps := w.f.pageSize
 	l.order, l.at = l.order[:0], l.at[:0]
 	for i := start; i < end; i++ {
 		l.at = append(l.at, -1)
+		if w.v.Want != nil && !w.v.Want(b, lower(l.keys, i, at), upper(l.keys, i, at)) {
+			continue
+		}
 		if id := p.child(i); id >= 2 && id < w.limit && !w.reached.used.has(id) {
 			l.order = append(l.order, i-start)
 		}
