@@ -271,16 +271,6 @@ func reversed(b []byte) []byte {
 	return r
 }
 
-// roleCheck opens and checks a file.
-func roleCheck(args []string) error {
-	debug.SetMaxStack(16 << 20)
-	db, err := store.Open(args[0], store.Options{})
-	if err != nil {
-		return err
-	}
-	return errors.Join(db.Check(), db.Close())
-}
-
 // Old pages in the place of new ones, as a copy has that was made while the file was written to: each is whole.
 func TestStalePages(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "croft.db")

@@ -17,7 +17,6 @@ func init() {
 	roles["fill"] = roleFill
 	roles["compact"] = roleCompact
 	roles["hold"] = roleHold
-	roles["check"] = roleCheck
 	roles["flip"] = roleFlip
 }
 

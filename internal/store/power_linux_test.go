@@ -118,10 +118,11 @@ func TestPowerCut(t *testing.T) {
 	if commits == 0 {
 		commits = shortCommits
 	}
+	t.Logf("-power.seed %d", seed)
 	path := record(t, seed, commits)
 	p := replay{record: path, seed: seed, keep: true}
 	err := p.run(imageFolder(t))
-	t.Logf("-power.seed %d: %s", seed, p.tally)
+	t.Log(p.tally)
 	if err != nil {
 		t.Error(err)
 	}
@@ -186,7 +187,6 @@ type replay struct {
 	ledger *ledger
 	random *rand.Rand
 	disk   faultfs.Disk
-	before uint64 // the update that the flushed file is as of
 	acked  uint64
 }
 
@@ -296,18 +296,18 @@ func (p *replay) moment(do func([]*cut) error) error {
 	for _, im := range images {
 		n := len(im.Pending)
 		p.most = max(p.most, n)
-		all := p.cut(im, slices.Repeat([]faultfs.Arrival{faultfs.Arrived}, n))
-		batch := append(p.parts(im), all)
+		before := p.cut(im, make([]faultfs.Arrival, n))
+		after := p.cut(im, slices.Repeat([]faultfs.Arrival{faultfs.Arrived}, n))
+		batch := append(p.parts(im), before, after)
 		if err := do(batch); err != nil {
 			return err
 		}
 		for _, c := range batch {
-			if p.ignored == "" && c.seq != p.before && c.seq != all.seq {
+			if p.ignored == "" && c.seq != before.seq && c.seq != after.seq {
 				return fmt.Errorf("event %d, of the pending ones %v (%d): a part of a commit: as of update %d, between %d and %d",
-					p.events, c.arrivals, c.seed, c.seq, p.before, all.seq)
+					p.events, c.arrivals, c.seed, c.seq, before.seq, after.seq)
 			}
 		}
-		p.before = all.seq
 	}
 	return nil
 }
@@ -320,8 +320,7 @@ const (
 	tornSubsets   = 5
 )
 
-// parts returns the files that may be there if not everything pending arrived. That nothing did was the whole of the
-// moment before.
+// parts returns the files that may be there if some of what is pending arrived.
 func (p *replay) parts(im faultfs.Image) (cuts []*cut) {
 	n := len(im.Pending)
 	if n == 0 {

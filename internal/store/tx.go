@@ -27,10 +27,11 @@ func (tx *Tx) end() {
 	tx.bucket, tx.cursor, tx.batch, tx.update = nil, nil, nil, nil
 }
 
-// Limits of bbolt's, less what Croft adds.
 const (
-	MaxKey   = bbolt.MaxKeySize - 1
-	MaxValue = bbolt.MaxValueSize - sumSize
+	// MaxKey is bbolt's limit, less what Croft adds.
+	MaxKey = bbolt.MaxKeySize - 1
+	// MaxValue is half of what package pages takes for a page; a page holds other entries too.
+	MaxValue = 32 << 20
 )
 
 // Get returns the value of a key, or nil if there is none; a value that is there is never nil. It is valid until the

@@ -26,7 +26,7 @@ import (
 // FS is a mounted folder.
 type FS struct {
 	Path   string // where it is mounted
-	Folder string // what is mounted there; to look at it without faults
+	Folder string // what is mounted there; to look at it without faults, and not to write to it
 
 	in       io.WriteCloser // requests to the serving process
 	out      *json.Decoder  // its answers

@@ -45,7 +45,12 @@ func serve(mount, folder string) error {
 	out := json.NewEncoder(os.Stdout)
 	// The server works in goroutines of its own until it is unmounted.
 	_, err = fs.Mount(mount, &node{root.(*fs.LoopbackNode), d}, &fs.Options{
-		MountOptions: fuse.MountOptions{DirectMountStrict: true, FsName: "faultfs", Name: "faultfs", MaxWrite: 1 << 20},
+		MountOptions: fuse.MountOptions{
+			DirectMountStrict: true, FsName: "faultfs", Name: "faultfs", MaxWrite: 1 << 20,
+			// All is written through the mount, so what the kernel has cached is true: it needn't throw away the pages of a file that is
+			// mapped each time it sees that the file was changed.
+			ExplicitDataCacheControl: true,
+		},
 	})
 	if err != nil {
 		return out.Encode(answer{Error: err.Error()})
@@ -178,7 +183,7 @@ func (n *node) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, sys
 	if err != nil {
 		return nil, 0, fs.ToErrno(err)
 	}
-	return &handle{disk: n.disk, file: f}, 0, 0
+	return &handle{disk: n.disk, file: f}, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
@@ -197,7 +202,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 	n.disk.mu.Lock()
 	defer n.disk.mu.Unlock()
 	n.disk.keep(Event{Op: Created, Name: filepath.Join(n.relative(), name), Inode: out.Attr.Ino})
-	return inode, &handle{disk: n.disk, file: f}, 0, 0
+	return inode, &handle{disk: n.disk, file: f}, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
