@@ -37,8 +37,8 @@ func (q *request) sendBackup() error {
 	control := http.NewResponseController(q)
 	part := make([]byte, partSize)
 	for offset := int64(0); offset < im.Size(); {
-		n, err := im.ReadAt(part[:min(partSize, im.Size()-offset)], offset)
-		if err != nil && (err != io.EOF || n == 0) {
+		n, err := io.ReadFull(im, part[:min(partSize, im.Size()-offset)])
+		if err != nil {
 			q.api.log.Error("a backup that was being sent is cut off", "request", q.id, "sent", offset, "of", im.Size(), "error", err)
 			panic(http.ErrAbortHandler)
 		}

@@ -32,7 +32,7 @@ type Options struct {
 	// Ready is called by Run when requests are answered.
 	Ready func(Serving)
 
-	// Verify verifies files: backups before they count, and a data file that is a copy before it is used. nil for in this process.
+	// Verify verifies a data file that is a copy before it is used, and one that is restored. nil for in this process.
 	Verify backup.Verifier
 
 	// Context ends a verification that New waits for; nil for never.
@@ -125,7 +125,6 @@ func (a *App) open(o Options) (err error) {
 		Settings: set,
 		Folder:   a.config.BackupFolder(),
 		Reserve:  int64(a.config.Limits.DiskReserve),
-		Verify:   o.Verify,
 		Now:      o.Now,
 		Log:      a.log,
 	})

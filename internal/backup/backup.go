@@ -16,6 +16,7 @@ package backup
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -37,7 +38,7 @@ type Verifier func(ctx context.Context, path string) error
 type Options struct {
 	Settings *settings.Settings
 	Folder   string   // where backups are taken to; made when there is none
-	Verify   Verifier // nil for VerifyHere
+	Verify   Verifier // nil for VerifyWhole
 	Reserve  int64    // how many bytes of the folder's disk a backup leaves free
 
 	Log *slog.Logger     // nil for none
@@ -81,7 +82,7 @@ func New(db *store.DB, o Options) (*Backups, error) {
 		turn: make(chan struct{}, 1), streams: make(chan struct{}, maxStreams),
 	}
 	if b.verify == nil {
-		b.verify = VerifyHere
+		b.verify = VerifyWhole
 	}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
@@ -119,6 +120,7 @@ func (b *Backups) Close() error {
 
 // An Image is the bytes of the data file as of one commit. It is to be closed soon: it keeps pages from being used again.
 type Image struct {
+	io.Reader // from the beginning, and not so fast that writers suffer
 	*store.Image
 	Time time.Time
 
@@ -135,7 +137,7 @@ func (im *Image) Close() {
 func (b *Backups) Name(t time.Time) string { return fileName(b.stem, t, 1) }
 
 // Image returns the bytes of the data file as it is now. The caller must Close it, once.
-func (b *Backups) Image(_ context.Context, c *identity.Caller) (*Image, error) {
+func (b *Backups) Image(ctx context.Context, c *identity.Caller) (*Image, error) {
 	if err := mayManage(c); err != nil {
 		return nil, err
 	}
@@ -150,7 +152,7 @@ func (b *Backups) Image(_ context.Context, c *identity.Caller) (*Image, error) {
 		done()
 		return nil, err
 	}
-	return &Image{Image: im, Time: b.now(), done: done}, nil
+	return &Image{Reader: reader(ctx, b.db, im), Image: im, Time: b.now(), done: done}, nil
 }
 
 func mayManage(c *identity.Caller) error {

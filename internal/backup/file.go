@@ -22,7 +22,7 @@ type Source struct {
 
 // FileOptions are what WriteFile can be told.
 type FileOptions struct {
-	Verify   Verifier                // nil for VerifyHere
+	Verify   Verifier                // nil for VerifyWhole, or in Prepare for VerifyHere
 	Progress func(done, total int64) // bytes written; nil for nobody
 	Checking func()                  // called when all is written and the check begins; nil for nobody
 }
@@ -76,7 +76,7 @@ func WriteFile(ctx context.Context, path string, s Source, o FileOptions) (err e
 		return err
 	}
 	if o.Verify == nil {
-		o.Verify = VerifyHere
+		o.Verify = VerifyWhole
 	}
 	dir := filepath.Dir(path)
 	if err := removeLeftovers(dir); err != nil {

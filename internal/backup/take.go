@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -106,7 +105,7 @@ func (b *Backups) write(ctx context.Context, r *Result) error {
 		return err
 	}
 	return WriteFile(ctx, filepath.Join(b.folder, r.Name),
-		Source{Reader: io.NewSectionReader(im, 0, im.Size()), Size: im.Size(), Seq: im.Seq()},
+		Source{Reader: reader(ctx, b.db, im), Size: im.Size(), Seq: im.Seq()},
 		FileOptions{Verify: b.verify, Checking: im.Close})
 }
 

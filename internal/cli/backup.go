@@ -63,7 +63,6 @@ func (p *program) backup(ctx context.Context, cfg *config.Config, path string) e
 	}
 	status := p.status()
 	err = backup.WriteFile(ctx, path, from, backup.FileOptions{
-		Verify: p.verifier(),
 		Progress: func(done, total int64) {
 			status.show(fmt.Sprintf("copied %d of %d MiB", done>>20, total>>20))
 		},

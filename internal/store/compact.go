@@ -21,6 +21,21 @@ type Compaction struct {
 	Pause         time.Duration // for which updates waited at its end
 }
 
+// compactSuffix is what the name of the new file has behind that of the data file.
+const compactSuffix = ".compact"
+
+// removeCompacted removes what a compaction left whose process was killed.
+func removeCompacted(path string) error {
+	target, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		err = os.Remove(target + compactSuffix)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 const (
 	// compactStep is how much is copied from one commit: it bounds what is held in memory, and how long pages are kept.
 	compactStep = 8 << 20
@@ -67,7 +82,7 @@ func (db *DB) Compact(ctx context.Context, progress func(done, total int64)) (Co
 	if err != nil {
 		return Compaction{}, fmt.Errorf("compact %s: %w", db.path, err)
 	}
-	c := &compaction{db: db, target: target, path: target + ".compact"}
+	c := &compaction{db: db, target: target, path: target + compactSuffix}
 	result, err := c.run(ctx, progress)
 	if err != nil {
 		return Compaction{}, fmt.Errorf("compact %s: %w", db.path, err)
@@ -76,8 +91,7 @@ func (db *DB) Compact(ctx context.Context, progress func(done, total int64)) (Co
 }
 
 func (c *compaction) run(ctx context.Context, progress func(done, total int64)) (result Compaction, err error) {
-	// One of a process that was killed may be left.
-	if err := os.Remove(c.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := removeCompacted(c.target); err != nil {
 		return result, err
 	}
 	defer func() {
@@ -362,6 +376,7 @@ func (db *DB) goOn(opened *DB) error {
 	// Nobody writes to the old file any more, so what is kept in it need not be.
 	db.replace(nil, false)
 	db.unpin(db.pins.all())
+	db.newest = 0 // numbers begin anew
 	db.retired.Go(func() {
 		users.Wait()
 		if err := old.Close(); err != nil {

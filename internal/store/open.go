@@ -80,6 +80,9 @@ func Open(path string, o Options) (*DB, error) {
 		return nil, explain("open", path, errors.Join(err, db.bolt.Close()))
 	}
 	if !o.ReadOnly {
+		if err := removeCompacted(path); err != nil {
+			db.log.Warn("what a compaction left can't be removed", "error", err)
+		}
 		db.watch()
 		db.writer.start()
 	}

@@ -12,16 +12,17 @@ import (
 const (
 	// longWindow is how long a replaced commit stays when there is room: long enough to copy a gigabyte from a common disk.
 	longWindow = 30 * time.Second
-	// shortWindow is how long it stays in any case where the system tells who has the file open.
-	shortWindow = 2 * time.Second
+	// shortWindow is how long it stays in any case. Where the system tells who has the file open, it tells so before the first byte
+	// is read, and this is but a margin.
+	shortWindow = 200 * time.Millisecond
 	// headTime is how long after it opened the file a copy may begin to read.
 	headTime = 10 * time.Second
 	// holdTime is how long a process that has the file open is waited for: one that never closes it is no copy.
 	holdTime = 15 * time.Minute
 
-	// Of pages that are kept for copies alone, the first figure may be in the file for comfort (or a quarter of the file), and the second
-	// at the very most.
-	softPinned = 64 << 20
+	// Of pages that are kept for copies alone, the first figure may be in the file for comfort (or an eighth of the file), and the second
+	// at the very most. More comfort costs speed: pages that are written again soon are in the processor's caches.
+	softPinned = 16 << 20
 	hardPinned = 1 << 30
 )
 
@@ -85,7 +86,7 @@ func (p *pins) sift(now time.Time, pending, used int64, tight bool, h *hold) (en
 		}
 		return int(int64(len(p.held))*(pending-bound)/pending) + 1
 	}
-	optional, needed := excess(max(softPinned, used/4)), excess(hardPinned)
+	optional, needed := excess(max(softPinned, used/8)), excess(hardPinned)
 	kept := p.held[:0]
 	for _, pin := range p.held {
 		age := now.Sub(pin.replaced)

@@ -193,7 +193,7 @@ func TestTrim(t *testing.T) {
 		{"held, no room", 90, 1 << 20, true, new(held(5)), nil, true},
 		{"held for too long", 6 + 15*60, 1 << 20, false, new(held(5)), nil, false},
 	} {
-		p := pins{opened: start, held: []pin{pinned(0, 1), pinned(1, 12), pinned(12, 20), pinned(30, 39), pinned(39, 44.5)}}
+		p := pins{opened: start, held: []pin{pinned(0, 1), pinned(1, 12), pinned(12, 20), pinned(30, 39), pinned(39, 44.9)}}
 		number := map[*snapshot]int{}
 		for i := range p.held {
 			p.held[i].s = &snapshot{}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -123,12 +124,22 @@ func (db *DB) remapped(tx *bbolt.Tx) {
 	}
 }
 
+// errStale says that the mapping shows another commit than the newest. Some file systems in user space are so (seen: the kernel drops
+// the pages of a mapped FUSE file when a stat finds another time of change). The next commit would build on the older one, and lose
+// the other.
+var errStale = errors.New("the file system shows an old state of the file after a write, so no data file can be used on it: move it to another disk")
+
 // share makes the newest commit what View sees, and pins the one before. Only the writer calls it, and Open.
 func (db *DB) share() error {
 	s, err := db.begin()
 	if err != nil {
 		return err
 	}
+	if s.tx.ID() < db.newest {
+		s.end()
+		return errStale
+	}
+	db.newest = s.tx.ID()
 	db.remapped(s.tx)
 	db.used = s.tx.Size()
 	if !db.roomToMap(s.tx, 0) {

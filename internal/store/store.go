@@ -84,6 +84,7 @@ type DB struct {
 	mapping int64 // as Options say, or what was possible
 	mapped  int64 // how much of the file is surely mapped
 	used    int64 // how much of the file the newest commit uses
+	newest  int   // bbolt's number of the newest commit
 	size    int64 // the file's length when it was last looked at
 	listed  bool  // the newest commit has the list of free pages
 	pins    pins

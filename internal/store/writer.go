@@ -301,6 +301,9 @@ func (w *writer) apply() (err error) {
 	if err != nil {
 		return db.fail(err)
 	}
+	if tx.ID() != db.newest+1 {
+		return db.fail(errors.Join(errStale, tx.Rollback()))
+	}
 	if err := b.begin(tx); err != nil {
 		w.refuse()
 		return errors.Join(err, tx.Rollback())
@@ -335,6 +338,7 @@ func (w *writer) apply() (err error) {
 		return db.commitFailed(id, err)
 	}
 	w.lastCommit = time.Since(start)
+	db.newest = id
 	db.listed = false
 	w.commits.Add(1)
 	w.commitTime.Add(int64(w.lastCommit))
