@@ -16,6 +16,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/julienschmidt/httprouter"
@@ -62,6 +63,7 @@ type API struct {
 	logRequests bool
 	maxBody     int64
 	requestTime time.Duration
+	fullLogged  atomic.Int64 // when the log last told of a full disk, in Unix nanoseconds
 
 	router  *httprouter.Router
 	metrics *meters

@@ -92,12 +92,25 @@ func (q *request) fail(err error) {
 	case errs.Internal:
 		q.api.log.LogAttrs(context.Background(), slog.LevelError, "a request failed", q.failure(e)...)
 	case errs.DiskFull:
-		q.api.log.LogAttrs(context.Background(), slog.LevelWarn, "a write found the disk full", q.failure(e)...)
+		q.api.log.LogAttrs(context.Background(), q.api.fullLevel(time.Now()), "the disk is too full for a request", q.failure(e)...)
 	}
 	if q.status != 0 {
 		panic(http.ErrAbortHandler) // the answer has begun: all that can be told is that it is not whole
 	}
 	q.failQuietly(e)
+}
+
+// fullLogTime is how often at most the log tells of a request that the disk is too full for. The log may be on that disk, and
+// a busy server refuses thousands a second.
+const fullLogTime = time.Minute
+
+// fullLevel is the level of a line about a full disk.
+func (a *API) fullLevel(now time.Time) slog.Level {
+	last := a.fullLogged.Load()
+	if since := now.UnixNano() - last; last != 0 && 0 <= since && since < int64(fullLogTime) || !a.fullLogged.CompareAndSwap(last, now.UnixNano()) {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 func (q *request) failure(e *errs.Error) []slog.Attr {

@@ -51,12 +51,12 @@ func verifyInChild(ctx context.Context, command []string, path string) error {
 		return ctx.Err()
 	}
 	var r Report
-	if json.Unmarshal(stdout.Bytes(), &r) == nil && r.File != "" {
+	if json.Unmarshal(stdout.said.Bytes(), &r) == nil && r.File != "" {
 		return r.Err()
 	}
 	// Croft's own words when it could not look at the file.
-	if text, ok := strings.CutPrefix(strings.TrimSpace(stderr.String()), "croft: "); ok {
-		return fmt.Errorf("verify it: %s", text)
+	if text, ok := strings.CutPrefix(strings.TrimSpace(stderr.said.String()), "croft: "); ok {
+		return errors.New(strings.TrimPrefix(text, "check "+path+": "))
 	}
 	return fmt.Errorf("%w: the process that verified it came to its end over it (%w)", store.ErrDamaged, crash(err))
 }
@@ -69,14 +69,16 @@ func crash(err error) error {
 	return err
 }
 
-// clipped keeps what a child says as far as it can be a report: a process that dies of a full stack tells all of it.
-type clipped struct{ bytes.Buffer }
+// clipped keeps what a child says as far as it can be a report: a process that dies of a full stack tells all of it. The buffer is not
+// embedded, for its ReadFrom would take everything.
+type clipped struct{ said bytes.Buffer }
 
-const maxSaid = 1 << 20
+// maxSaid is more than a report has of a hundred thousand collections.
+const maxSaid = 16 << 20
 
 func (c *clipped) Write(b []byte) (int, error) {
-	if room := maxSaid - c.Len(); room > 0 {
-		c.Buffer.Write(b[:min(len(b), room)])
+	if room := maxSaid - c.said.Len(); room > 0 {
+		c.said.Write(b[:min(len(b), room)])
 	}
 	return len(b), nil
 }

@@ -2,7 +2,9 @@ package backup
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"os"
 
 	"croft/internal/store"
 )
@@ -16,6 +18,15 @@ type Closed struct {
 
 // OpenClosed opens a data file to be read, as it was left. Nothing in it is changed.
 func OpenClosed(path string) (*Closed, error) {
+	// To open a pipe would wait for somebody who writes to it.
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, fmt.Errorf("open %s: %w: it is a folder; the path must end in the file's name", path, store.ErrNotCroft)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("open %s: %w: it is not a file", path, store.ErrNotCroft)
+	}
 	db, err := store.Open(path, store.Options{ReadOnly: true})
 	if err != nil {
 		return nil, err

@@ -29,7 +29,9 @@ func Restore(ctx context.Context, file, data string, o FileOptions) (*Restored, 
 		return nil, err
 	}
 	defer from.Close() // it was only read
-	switch _, err := os.Stat(data); {
+	switch info, err := os.Stat(data); {
+	case err == nil && !info.Mode().IsRegular():
+		return nil, notOrdinary(data)
 	case err == nil:
 		release, err := store.Lock(data)
 		if err != nil {
@@ -63,6 +65,8 @@ func OpenFile(file, data string) (*os.File, Source, error) {
 		return nil, Source{}, fmt.Errorf("%s is a folder: name the backup in it that is to be restored", file)
 	case !info.Mode().IsRegular():
 		return nil, Source{}, fmt.Errorf("%s is not an ordinary file: name the backup that is to be restored", file)
+	case info.Size() == 0:
+		return nil, Source{}, fmt.Errorf("%s can't be restored: it is empty, as after a copy that was interrupted", file)
 	}
 	if of, err := os.Stat(data); err == nil && os.SameFile(info, of) {
 		return nil, Source{}, fmt.Errorf("%s is the data file itself: name the backup that is to be restored", file)
@@ -111,7 +115,7 @@ func Prepare(ctx context.Context, data string, s Source, o FileOptions) (_ *Repl
 		err = fmt.Errorf("%w: there is no room in %s for %d MiB more, so the data file is as it was: make room and try again", store.ErrDiskFull, dir, s.Size>>20+1)
 	}
 	if err == nil && r.old != nil {
-		err = keepOwner(temp, r.old)
+		err = store.KeepOwner(r.temp, r.old)
 	}
 	if err == nil {
 		if o.Checking != nil {
@@ -121,16 +125,28 @@ func Prepare(ctx context.Context, data string, s Source, o FileOptions) (_ *Repl
 			err = &partialError{r.temp, err}
 		}
 	}
+	if err == nil {
+		r.held, err = os.Open(r.temp)
+	}
 	if err = errors.Join(err, temp.Close()); err != nil {
 		return nil, err
 	}
+	atStep("unlocked")
 	if err := settle(ctx, r.temp); err != nil {
 		return nil, err
 	}
-	if r.held, err = os.Open(r.temp); err != nil {
+	if err := lockShared(r.held); err != nil {
 		return nil, err
 	}
-	return r, lockShared(r.held)
+	// While it was not locked it may have been taken for a leftover: then a new, empty file has its name.
+	mine, err := r.held.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if there, err := os.Stat(r.temp); err != nil || !os.SameFile(mine, there) {
+		return nil, fmt.Errorf("%s was removed meanwhile, by a backup or restore in the same folder: try again", r.temp)
+	}
+	return r, nil
 }
 
 // settle marks a file that was verified as one that need not be verified again, whatever its name will be, and gives it a new id:
@@ -172,9 +188,13 @@ func resolve(data string) (path string, info fs.FileInfo, err error) {
 		return "", nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return "", nil, fmt.Errorf("the data file %s is not an ordinary file: correct its path, or move it away first", path)
+		return "", nil, notOrdinary(path)
 	}
 	return path, info, nil
+}
+
+func notOrdinary(data string) error {
+	return fmt.Errorf("the data file %s is not an ordinary file: correct its path, or move it away first", data)
 }
 
 // partialError is an error about a file with a name of its own, which stands in the error's text.

@@ -14,6 +14,17 @@ func DieAt(step string) {
 	}
 }
 
+// At has f called at a step of a restore, until undo is called.
+func At(step string, f func()) (undo func()) {
+	was := atStep
+	atStep = func(s string) {
+		if s == step {
+			f()
+		}
+	}
+	return func() { atStep = was }
+}
+
 // WithoutLinks makes this a system whose disks have no links, until undo is called.
 func WithoutLinks() (undo func()) {
 	link = func(string, string) error { return errors.ErrUnsupported }

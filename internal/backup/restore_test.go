@@ -355,3 +355,46 @@ func TestPrepareCutShort(t *testing.T) {
 		t.Errorf("%v; in the folder: %s", err, names(t, dir))
 	}
 }
+
+// What was verified is what is restored, though another file got the name of the copy in the moment in which nothing locks it.
+func TestPrepareReplaced(t *testing.T) {
+	dir := t.TempDir()
+	data, file := filepath.Join(dir, "croft.db"), filepath.Join(dir, "backup.db")
+	for _, path := range []string{data, file} {
+		db, err := store.Open(path, store.Options{})
+		if err == nil {
+			err = db.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := os.ReadFile(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backup.At("unlocked", func() {
+		names, err := filepath.Glob(filepath.Join(dir, ".croft-backup-*.partial"))
+		if err != nil || len(names) != 1 {
+			t.Fatal(names, err)
+		}
+		if err := os.Remove(names[0]); err != nil {
+			t.Fatal(err)
+		}
+		db, err := store.Open(names[0], store.Options{})
+		if err == nil {
+			err = db.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})()
+	_, err = backup.Restore(t.Context(), file, data, backup.FileOptions{})
+	if err == nil || !strings.Contains(err.Error(), "try again") {
+		t.Error(err)
+	}
+	after, err := os.ReadFile(data)
+	if err != nil || !bytes.Equal(before, after) {
+		t.Error("the data file changed", err)
+	}
+}

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -61,18 +62,27 @@ func (b *Backups) List(_ context.Context, c *identity.Caller) (*Results, error) 
 func (b *Backups) results() ([]Result, error) {
 	items := []Result{}
 	err := b.db.View(func(tx *store.Tx) error {
-		scan := tx.Scan(store.Prefix(store.Backups.Key()))
-		for scan.Next() {
-			var r Result
-			if err := json.Unmarshal(scan.Value(), &r); err != nil {
-				return fmt.Errorf("read the results of backups: %w", err)
-			}
-			items = append(items, r)
-		}
-		return scan.Err()
+		return eachResult(tx, func(_ []byte, r Result) { items = append(items, r) })
 	})
 	slices.Reverse(items)
 	return items, err
+}
+
+// eachResult calls f with each result that can be read, the oldest first. Of the others only the check of the file tells: they are no
+// reason to take no backups, or not to serve.
+func eachResult(tx *store.Tx, f func(key []byte, r Result)) error {
+	prefix := store.Backups.Key()
+	scan := tx.Scan(store.Range{Lo: prefix, Unchecked: true})
+	for scan.Next() && bytes.HasPrefix(scan.Key(), prefix) {
+		var r Result
+		if scan.Verify() == nil && json.Unmarshal(scan.Value(), &r) == nil {
+			f(scan.Key(), r)
+		}
+	}
+	if err := scan.Err(); err != nil {
+		return fmt.Errorf("read the results of backups: %w", err)
+	}
+	return nil
 }
 
 func resultKey(ms uint64) []byte { return store.Backups.Key(binary.BigEndian.AppendUint64(nil, ms)) }
@@ -87,19 +97,14 @@ func (b *Backups) record(ctx context.Context, r Result, keep int) error {
 	// It deletes nearly as much as it writes, and that a backup failed is worth knowing on a full disk above all.
 	return b.db.Reclaim(ctx, func(tx *store.Tx) error {
 		var all, failed [][]byte
-		scan := tx.Scan(store.Prefix(store.Backups.Key()))
-		for scan.Next() {
-			var old Result
-			if err := json.Unmarshal(scan.Value(), &old); err != nil {
-				return fmt.Errorf("read the results of backups: %w", err)
-			}
-			key := slices.Clone(scan.Key())
+		err := eachResult(tx, func(key []byte, old Result) {
+			key = slices.Clone(key)
 			all = append(all, key)
 			if old.Check != CheckOK {
 				failed = append(failed, key)
 			}
-		}
-		if err := scan.Err(); err != nil {
+		})
+		if err != nil {
 			return err
 		}
 		for n := len(all) + 1 - max(maxResults, keep); n > 0; n-- {

@@ -2,7 +2,10 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"croft/internal/auth"
@@ -50,6 +53,9 @@ func (l Loss) String() string {
 
 // Salvage takes all that can be read out of a damaged file into a new one, and puts that in order. The damaged file is only read.
 func Salvage(ctx context.Context, from, to string, progress func(done, total int64)) (*Salvaged, error) {
+	if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no file %s: name the damaged data file", from)
+	}
 	s := &salvage{r: &Salvaged{File: from, Out: to, Collections: []Collection{}, Notes: []string{}, Losses: []Loss{}}}
 	found, err := store.Salvage(ctx, from, to, store.SalvageOptions{
 		Skip:     func(key []byte) bool { return records.Derived(key) || auth.Derived(key) },

@@ -58,8 +58,11 @@ func (b *Backups) take(ctx context.Context) (Result, error) {
 			b.log.Error("old backups can't be removed", "folder", b.folder, "error", pruneErr)
 		}
 	}
-	if recordErr := b.record(ctx, r, keep); recordErr != nil && err == nil {
-		return r, recordErr
+	if recordErr := b.record(ctx, r, keep); recordErr != nil {
+		b.log.Error("what became of a backup can't be noted", "folder", b.folder, "error", recordErr)
+		if err == nil {
+			return r, recordErr
+		}
 	}
 	return r, told(err)
 }
@@ -140,16 +143,24 @@ func makeFolder(dir string) error {
 	return syncDir(filepath.Dir(dir))
 }
 
-// prune removes the oldest backups, so that keep are left. It never removes the newest, whatever the clock said when the others
-// were named.
+// prune removes the oldest of the backups that are listed, so that keep are left: others of such a name may be of another data file, or of
+// a time that a restore undid. It never removes the newest, whatever the clock said when the others were named.
 func (b *Backups) prune(newest string, keep int) error {
+	results, err := b.results()
+	if err != nil {
+		return err
+	}
+	listed := map[string]bool{}
+	for _, r := range results {
+		listed[r.Name] = listed[r.Name] || r.Check == CheckOK
+	}
 	entries, err := os.ReadDir(b.folder)
 	if err != nil {
 		return err
 	}
 	var old []fileTime
 	for _, e := range entries {
-		if t, ok := parseName(b.stem, e.Name()); ok && e.Type().IsRegular() && e.Name() != newest {
+		if t, ok := parseName(b.stem, e.Name()); ok && listed[t.name] && e.Type().IsRegular() && e.Name() != newest {
 			old = append(old, t)
 		}
 	}
@@ -163,12 +174,9 @@ func (b *Backups) prune(newest string, keep int) error {
 	return errors.Join(failed...)
 }
 
-// nameTime is the time in a backup's name: without the colons that Windows does not take.
-const nameTime = "20060102T150405Z"
-
 // fileName is the name of the n-th backup of a second.
 func fileName(stem string, t time.Time, n int) string {
-	name := stem + "-" + t.UTC().Format(nameTime)
+	name := stem + "-" + t.UTC().Format(store.StampLayout)
 	if n > 1 {
 		name += "-" + strconv.Itoa(n)
 	}
@@ -200,7 +208,7 @@ func parseName(stem, name string) (t fileTime, ok bool) {
 			return t, false
 		}
 	}
-	at, err := time.Parse(nameTime, when)
+	at, err := time.Parse(store.StampLayout, when)
 	if err != nil || fileName(stem, at, n) != name {
 		return t, false
 	}

@@ -169,6 +169,31 @@ func TestTake(t *testing.T) {
 	}
 }
 
+// Data files of the same name can share a folder: none removes what the other took.
+func TestSharedFolder(t *testing.T) {
+	folder, c := t.TempDir(), newClock()
+	var all []*backup.Backups
+	for range 2 {
+		b, set, _ := open(t, storetest.New(t), func(o *backup.Options) { o.Folder, o.Now = folder, c.now })
+		patch(t, set, `{"backup":{"keep":1}}`)
+		all = append(all, b)
+	}
+	for range 2 {
+		c.add(time.Hour)
+		for _, b := range all {
+			if _, err := b.Take(t.Context(), local); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i, b := range all {
+		l, err := b.List(t.Context(), local)
+		if err != nil || len(l.Items) != 2 || !l.Items[0].Present || l.Items[1].Present {
+			t.Errorf("data file %d: %+v, %v", i, l, err)
+		}
+	}
+}
+
 // The folder is made when the first backup needs it, for its owner alone.
 func TestFolder(t *testing.T) {
 	db := storetest.New(t)
@@ -284,6 +309,30 @@ func TestResultsKept(t *testing.T) {
 	}
 	if len(all) != 200 || good != 21 || !all[0].Time.Equal(c.now()) {
 		t.Errorf("%d are kept, %d of them good, the newest of %v", len(all), good, all[0].Time)
+	}
+}
+
+// A result that can't be read is told by the check alone: it keeps nobody from taking backups.
+func TestDamagedResult(t *testing.T) {
+	db := storetest.Open(t, filepath.Join(t.TempDir(), "croft.db"))
+	err := db.Update(t.Context(), func(tx *store.Tx) error {
+		return tx.Put(store.Backups.Key([]byte("\x00\x00\x00\x00\x00\x00\x00\x01")), []byte("{"))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _, _ := open(t, db, nil)
+	r, err := b.Take(t.Context(), local)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := b.List(t.Context(), local)
+	if err != nil || len(l.Items) != 1 || l.Items[0].Name != r.Name {
+		t.Errorf("%+v, %v", l, err)
+	}
+	report, err := backup.NewChecker(db).Check(t.Context(), local)
+	if err != nil || report.FaultsTotal != 1 {
+		t.Errorf("%+v, %v", report, err)
 	}
 }
 

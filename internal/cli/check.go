@@ -114,6 +114,9 @@ func (p *program) checkProgress() (progress backup.Progress, done func()) {
 		}
 }
 
+// shownFaults is how many faults are told to people: what there is to do stands below them.
+const shownFaults = 20
+
 // printReport prints what a check found.
 func (p *program) printReport(r *backup.Report) error {
 	if p.json {
@@ -151,10 +154,14 @@ func (p *program) printReport(r *backup.Report) error {
 		fmt.Fprintf(&b, "No faults; looked for %.1f s.\n", float64(r.Took)/1000)
 	} else {
 		fmt.Fprintf(&b, "%s:\n", plural(r.FaultsTotal, "fault", "faults"))
-		for _, f := range r.Faults {
+		shown := r.Faults[:min(len(r.Faults), shownFaults)]
+		for _, f := range shown {
 			fmt.Fprintf(&b, "  %s\n", f)
 		}
-		if more := r.FaultsTotal - uint64(len(r.Faults)); more > 0 {
+		switch more := r.FaultsTotal - uint64(len(shown)); {
+		case len(shown) < len(r.Faults):
+			fmt.Fprintf(&b, "  and %d more; --json lists the first %d\n", more, len(r.Faults))
+		case more > 0:
 			fmt.Fprintf(&b, "  and %d more\n", more)
 		}
 		fmt.Fprintf(&b, "Restore a backup; or \"croft salvage %s OUT\" takes what can still be read into a new file.\n", r.File)

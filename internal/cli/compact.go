@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -23,6 +24,9 @@ files that have become much smaller.`,
 		Args: cobra.NoArgs,
 		RunE: p.withClient(func(ctx context.Context, c *client, _ []string) error {
 			raw, err := c.call(ctx, http.MethodPost, "/compact", nil)
+			if err != nil && ctx.Err() != nil {
+				return errors.New("stopped; the data file is as it was")
+			}
 			if err != nil {
 				return err
 			}

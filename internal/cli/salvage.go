@@ -49,16 +49,20 @@ func (p *program) salvage(ctx context.Context, from, to string) (*backup.Salvage
 	r, err := backup.Salvage(ctx, from, to, func(done, total int64) {
 		status.show(fmt.Sprintf("read %d of %d MiB", done>>20, total>>20))
 	})
-	if err == nil {
-		status.show("checking the new file")
-		if err = p.verifier()(ctx, to); err != nil {
-			err = fmt.Errorf("what was saved is in %s, but its check failed: %w", to, err)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("stopped; no file was made")
 		}
+		return nil, err
 	}
-	if err != nil && ctx.Err() != nil {
-		return nil, errors.New("stopped")
+	status.show("checking the new file")
+	if err := p.verifier()(ctx, to); err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("stopped; what was saved is in %s, and was not checked", to)
+		}
+		return nil, fmt.Errorf("what was saved is in %s, but its check failed: %w", to, err)
 	}
-	return r, err
+	return r, nil
 }
 
 // shownLosses is how many losses are told to people.

@@ -425,3 +425,24 @@ func BenchmarkCheckFile(b *testing.B) {
 		b.SetBytes(r.Bytes)
 	}
 }
+
+// Values of the largest size are no damage to the check, however many of them bbolt puts into one page.
+func TestLargeValuesAreWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "croft.db")
+	db, err := store.Open(path, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := make([]byte, store.MaxValue)
+	for i := range 6 {
+		if err := db.Update(t.Context(), func(tx *store.Tx) error { return tx.Put(store.Records.Key([]byte{byte(i)}), v) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Check(); err != nil {
+			t.Fatalf("after %d: %v", i+1, err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

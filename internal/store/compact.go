@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -68,6 +69,9 @@ type compaction struct {
 func (db *DB) Compact(ctx context.Context, progress func(done, total int64)) (Compaction, error) {
 	if db.readOnly {
 		return Compaction{}, ErrReadOnly
+	}
+	if mapsWholeFile {
+		return Compaction{}, errors.New("a data file can't be compacted on Windows yet, where a file that is open can't be replaced")
 	}
 	if !db.compacting.CompareAndSwap(false, true) {
 		return Compaction{}, ErrCompacting
@@ -269,14 +273,20 @@ func (c *compaction) finish() error {
 	}
 	// Opened as the data file is, and locked, before it gets its name.
 	opened := &DB{path: c.path, mapped: db.mapping}
-	if err := opened.open(Options{LockTimeout: time.Second, mapping: db.mapping}); err != nil {
+	err := opened.open(Options{LockTimeout: time.Second, mapping: db.mapping})
+	if errors.Is(err, syscall.ENOMEM) {
+		// Two such mappings are more addresses than the process may have.
+		opened.mapped = 0
+		err = opened.open(Options{LockTimeout: time.Second})
+	}
+	if err != nil {
 		return err
 	}
 	if err := os.Rename(c.path, c.target); err != nil {
 		return errors.Join(err, opened.bolt.Close())
 	}
 	c.path = "" // it is the data file
-	err := syncDir(filepath.Dir(c.target))
+	err = syncDir(filepath.Dir(c.target))
 	if err == nil {
 		err = db.goOn(opened)
 	}

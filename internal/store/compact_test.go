@@ -252,3 +252,31 @@ func TestCompactFails(t *testing.T) {
 		t.Errorf("read only: %v", err)
 	}
 }
+
+// Stats can be asked for while a compaction goes on to another file.
+func TestStatsWhileCompacting(t *testing.T) {
+	db, err := store.Open(filepath.Join(t.TempDir(), "croft.db"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				db.Stats()
+			}
+		}
+	}()
+	for range 20 {
+		if _, err := db.Compact(context.Background(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	<-done
+}

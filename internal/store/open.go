@@ -182,7 +182,7 @@ func (db *DB) watch() {
 	if copyWindow == "off" {
 		return
 	}
-	w, err := newWatch(db.file, db.pins.opened)
+	w, err := newWatch(db.file, db.pins.opened, &db.pins.opens)
 	if err != nil {
 		db.log.Debug("it can't be told who copies the data file", "error", err)
 		return

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -97,5 +98,40 @@ func TestFewAddresses(t *testing.T) {
 	db := storetest.Open(t, path)
 	if !has(t, db, "few/0/0") || db.Stats().Bytes < 2000*10 {
 		t.Errorf("%+v", db.Stats())
+	}
+}
+
+func init() {
+	roles["compact with few addresses"] = func(args []string) error {
+		limit := uint64(100 << 30) // enough for one mapping
+		if err := unix.Setrlimit(unix.RLIMIT_AS, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+			return err
+		}
+		db, err := store.Open(args[0], store.Options{})
+		if err != nil {
+			return err
+		}
+		for i := range 3 {
+			if _, err = db.Compact(context.Background(), nil); err != nil {
+				break
+			}
+			// More than the mapping has room for at first.
+			err = db.Update(context.Background(), func(tx *store.Tx) error {
+				return tx.Put(store.Records.Key([]byte{byte(i)}), make([]byte, 1<<20))
+			})
+			if err != nil {
+				break
+			}
+		}
+		return errors.Join(err, db.Check(), db.Close())
+	}
+}
+
+// Where a process may not have the addresses of two mappings, a compaction does with a smaller one.
+func TestCompactWithFewAddresses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "croft.db")
+	cmd := child(t, "compact with few addresses", path)
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v: %s", err, cmd.Stderr)
 	}
 }

@@ -20,6 +20,9 @@ const (
 	// holdTime is how long a process that has the file open is waited for: one that never closes it is no copy.
 	holdTime = 15 * time.Minute
 
+	// trimTime is how often to decide what to keep: with thousands of pins that takes longer than a commit should.
+	trimTime = 10 * time.Millisecond
+
 	// Of pages that are kept for copies alone, the first figure may be in the file for comfort (or an eighth of the file), and the second
 	// at the very most. More comfort costs speed: pages that are written again soon are in the processor's caches.
 	softPinned = 16 << 20
@@ -38,14 +41,16 @@ type pin struct {
 
 // pins are the commits that are kept. All is owned by the writer's goroutine but for what is atomic.
 type pins struct {
-	opened time.Time
-	held   []pin     // oldest first
-	since  time.Time // when the newest commit became that
-	watch  *watch    // nil where the system doesn't tell who has the file open
+	opened  time.Time
+	held    []pin     // oldest first
+	since   time.Time // when the newest commit became that
+	watch   *watch    // nil where the system doesn't tell who has the file open
+	trimmed time.Time // when it was last decided what to keep
+	warned  time.Time // when the log was last told that a copy may not be whole
 
-	// For Stats: how many there are, when the oldest was replaced (since opened, 0 for none), and how many a copy may have needed when
-	// they were let go of.
-	count, oldest, early atomic.Int64
+	// For Stats: how many there are, when the oldest was replaced (since opened, 0 for none), how many a copy may have needed when
+	// they were let go of, and how often others opened the file.
+	count, oldest, early, opens atomic.Int64
 }
 
 // A hold is the time in which other processes have the file open.
@@ -95,7 +100,10 @@ func (p *pins) sift(now time.Time, pending, used int64, tight bool, h *hold) (en
 		case copyWindow == "off":
 			keep = false
 		case tight:
-			keep, lost = false, lost || h.needs(pin, now)
+			if keep = false; h.needs(pin, now) {
+				lost = true
+				p.early.Add(1)
+			}
 		case age < shortWindow:
 		case h == nil && age < longWindow, h.needs(pin, now):
 			if keep = needed <= 0; !keep {

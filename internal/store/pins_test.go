@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -207,5 +209,38 @@ func TestTrim(t *testing.T) {
 		if !slices.Equal(got, test.want) || lost != test.lost {
 			t.Errorf("%s: keeps %v, want %v; lost %v", test.name, got, test.want, lost)
 		}
+	}
+}
+
+// On a disk that is nearly full nothing is kept for copies. That is said, but not with each commit.
+func TestTightIsToldOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "croft.db")
+	var log strings.Builder
+	db, err := Open(path, Options{Reserve: 1 << 60, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	copied, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer copied.Close()
+	for range 20 {
+		err := db.Reclaim(context.Background(), func(tx *Tx) error { return tx.Put(Settings.Key([]byte("a")), []byte("a")) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := db.Stats(); s.Holds == 0 {
+		t.Skip("it can't be told here who has the file open")
+	} else if s.EarlyReleases == 0 {
+		t.Error("commits that a copy may need were let go of, and none is counted")
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "the copy may not be whole"); n != 1 {
+		t.Errorf("it is told %d times", n)
 	}
 }

@@ -185,8 +185,15 @@ func (db *DB) unpin(pinned []*snapshot) {
 	}
 }
 
+// warnTime is how often the log is told that a copy may not be whole: it is so with each commit from then on.
+const warnTime = time.Minute
+
 // trim lets go of the pins that the next commit shall not keep.
 func (db *DB) trim(now time.Time, tight bool) {
+	if !tight && now.Sub(db.pins.trimmed) < trimTime {
+		return
+	}
+	db.pins.trimmed = now
 	pageSize := int64(db.bolt.Info().PageSize)
 	pending := int64(db.bolt.Stats().PendingPageN) * pageSize
 	ended, lost, over := db.pins.trim(now, pending, db.used, tight)
@@ -194,7 +201,8 @@ func (db *DB) trim(now time.Time, tight bool) {
 	if over {
 		lost = db.endImages(1) || lost
 	}
-	if lost {
+	if lost && now.Sub(db.pins.warned) > warnTime {
+		db.pins.warned = now
 		db.log.Warn("so much was written while the data file is being copied that the copy may not be whole: make it "+
 			"again when less is written, or by croft backup; croft check tells of a copy whether it is whole", "kept_bytes", pending)
 	}

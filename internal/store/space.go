@@ -35,7 +35,7 @@ func (s *space) look(now time.Time, reusable func() int64) (refuse error, tight 
 	free, err := Room(filepath.Dir(s.db.path))
 	if err != nil {
 		s.db.log.Warn("how much of the disk is free can't be told, so nothing is kept free", "error", err)
-		*s = space{db: s.db, unknown: true}
+		s.unknown, s.tight, s.err = true, false, nil
 		return nil, false
 	}
 	refused := s.err != nil

@@ -240,12 +240,9 @@ func (db *DB) Stats() Stats {
 		return nil
 	})
 	p := &db.pins
-	s.Pins, s.EarlyReleases = int(p.count.Load()), p.early.Load()
+	s.Pins, s.Holds, s.EarlyReleases = int(p.count.Load()), p.opens.Load(), p.early.Load()
 	if oldest := p.oldest.Load(); oldest != 0 {
 		s.OldestPin = time.Since(p.opened) - time.Duration(oldest)
-	}
-	if p.watch != nil {
-		s.Holds = p.watch.opened()
 	}
 	return s
 }

@@ -30,8 +30,9 @@ func (tx *Tx) end() {
 const (
 	// MaxKey is bbolt's limit, less what Croft adds.
 	MaxKey = bbolt.MaxKeySize - 1
-	// MaxValue is half of what package pages takes for a page; a page holds other entries too.
-	MaxValue = 32 << 20
+	// MaxValue is less than a quarter of the largest page that package pages takes for one: bbolt puts up to four entries into a page of
+	// whatever size.
+	MaxValue = 15 << 20
 )
 
 // Get returns the value of a key, or nil if there is none; a value that is there is never nil. It is valid until the

@@ -18,26 +18,25 @@ import (
 type watch struct {
 	fd     int
 	file   *os.File
-	leases bool      // the file system has leases
-	hold   hold      // empty when nobody has it open
-	last   time.Time // when read was last called
-	asked  time.Time // when the lease was last tried
-	seen   time.Time // the last event, where there are no leases
+	leases bool          // the file system has leases
+	hold   hold          // empty when nobody has it open
+	last   time.Time     // when read was last called
+	asked  time.Time     // when the lease was last tried
+	seen   time.Time     // the last event, where there are no leases
+	opens  *atomic.Int64 // counts how often it was opened
 	buf    [4096]byte
-
-	holds atomic.Int64 // how often it was opened
 }
 
 // askTime is how often it is asked whether those who opened the file have closed it.
 const askTime = time.Second
 
-// newWatch watches an open file.
-func newWatch(file *os.File, now time.Time) (*watch, error) {
+// newWatch watches an open file, and counts in opens how often others open it.
+func newWatch(file *os.File, now time.Time, opens *atomic.Int64) (*watch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("inotify: %w", err)
 	}
-	w := &watch{fd: fd, file: file, last: now, seen: now}
+	w := &watch{fd: fd, file: file, last: now, seen: now, opens: opens}
 	open, known := w.inUse()
 	events := uint32(unix.IN_OPEN)
 	if w.leases = known; !known {
@@ -77,7 +76,7 @@ func (w *watch) read(now time.Time) *hold {
 		for b := w.buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
 			w.seen = now
 			if binary.NativeEndian.Uint32(b[4:])&(unix.IN_OPEN|unix.IN_Q_OVERFLOW) != 0 {
-				w.holds.Add(1)
+				w.opens.Add(1)
 				w.begin(now)
 			}
 			name := int(binary.NativeEndian.Uint32(b[12:]))
@@ -118,7 +117,5 @@ func (w *watch) begin(now time.Time) {
 	w.hold.until = now.Add(holdTime)
 	w.asked = now
 }
-
-func (w *watch) opened() int64 { return w.holds.Load() }
 
 func (w *watch) close() error { return unix.Close(w.fd) }

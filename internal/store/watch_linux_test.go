@@ -3,6 +3,7 @@ package store
 import (
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ func TestWatch(t *testing.T) {
 	}
 	defer file.Close()
 	now := time.Now()
-	w, err := newWatch(file, now)
+	w, err := newWatch(file, now, new(atomic.Int64))
 	if err != nil {
 		t.Skip(err)
 	}
@@ -64,13 +65,13 @@ func TestWatch(t *testing.T) {
 	open().Close()
 	w.read(now)
 	held(false)
-	if w.opened() == 0 {
+	if w.opens.Load() == 0 {
 		t.Error("no opens are counted")
 	}
 
 	// One that is open when the watch begins is known too.
 	e := open()
-	w2, err := newWatch(file, now)
+	w2, err := newWatch(file, now, new(atomic.Int64))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,7 @@ func TestWatchWithoutLeases(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	w, err := newWatch(file, now)
+	w, err := newWatch(file, now, new(atomic.Int64))
 	if err != nil {
 		t.Skip(err)
 	}
