@@ -52,6 +52,12 @@ func fullDisk(t *testing.T, reserve, size int) {
 			t.Fatal("10 MB went onto a disk of some 3 MiB")
 		}
 	}
+	for range 5 {
+		local.Do("POST", "/api/v1/records/notes", body)
+	}
+	if n := strings.Count(s.Log.String(), `level=WARN msg="the disk is too full for a request"`); n != 1 {
+		t.Errorf("the log, which may be on the full disk too, tells of it %d times in a moment", n)
+	}
 	count := func() int {
 		var all struct{ Count int }
 		local.Do("GET", "/api/v1/records/notes?count=true&fields=id", nil).Want(t, 200).JSON(&all)

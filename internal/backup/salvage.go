@@ -54,7 +54,7 @@ func (l Loss) String() string {
 // Salvage takes all that can be read out of a damaged file into a new one, and puts that in order. The damaged file is only read.
 func Salvage(ctx context.Context, from, to string, progress func(done, total int64)) (*Salvaged, error) {
 	if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no file %s: name the damaged data file", from)
+		return nil, &fileError{fmt.Sprintf("there is no file %s: name the damaged data file", from), err}
 	}
 	s := &salvage{r: &Salvaged{File: from, Out: to, Collections: []Collection{}, Notes: []string{}, Losses: []Loss{}}}
 	found, err := store.Salvage(ctx, from, to, store.SalvageOptions{

@@ -66,6 +66,9 @@ func (p *program) connect(ctx context.Context, cfg *config.Config) (*client, err
 	quiet.Log.Requests = false
 	a, err := app.New(&quiet, app.Options{Log: newLog(quiet.Log, p.stderr, slog.LevelWarn), Verify: p.verifier(), Context: ctx})
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil, errors.New("stopped before the data file was open; nothing was changed")
+		}
 		// Without a socket, or with one whose server was killed, the file's own error is the whole story.
 		if !errors.Is(dialErr, fs.ErrNotExist) && !errors.Is(dialErr, syscall.ECONNREFUSED) {
 			err = fmt.Errorf("%w; and its server can't be asked: %w", err, dialErr)
