@@ -24,7 +24,7 @@ func lastUsed(stored Time, cached int64) Time {
 func (a *Auth) storeUses(ctx context.Context) error {
 	uses := a.cache.unstored()
 	for some := range slices.Chunk(slices.Collect(maps.Keys(uses)), perUpdate) {
-		err := a.db.Update(ctx, func(tx *store.Tx) error {
+		err := a.db.Reclaim(ctx, func(tx *store.Tx) error {
 			for _, h := range some {
 				if err := storeUse(tx, h, uses[h]); err != nil {
 					return err
@@ -101,7 +101,7 @@ func (a *Auth) sweep(ctx context.Context) error {
 		return err
 	}
 	for some := range slices.Chunk(slices.Collect(maps.Keys(ended)), perUpdate) {
-		err := a.db.Update(ctx, func(tx *store.Tx) error {
+		err := a.db.Reclaim(ctx, func(tx *store.Tx) error {
 			for _, h := range some {
 				// It can't have been used since, for it has ended.
 				if err := a.endSession(tx, ended[h].User, indexed{ended[h].ID, h}); err != nil {
@@ -117,7 +117,7 @@ func (a *Auth) sweep(ctx context.Context) error {
 	if !invites {
 		return nil
 	}
-	return a.db.Update(ctx, func(tx *store.Tx) error {
+	return a.db.Reclaim(ctx, func(tx *store.Tx) error {
 		return removeInvites(tx, func(i *storedInvite) bool { return !a.now().Before(i.Expires.Time) })
 	})
 }

@@ -105,15 +105,15 @@ func (c *compaction) run(ctx context.Context, progress func(done, total int64)) 
 	}()
 	stats := c.db.Stats()
 	total := stats.Bytes - stats.FreeBytes
-	if err := c.checkRoom(total); err != nil {
-		return result, err
-	}
 	if err := c.create(); err != nil {
 		return result, err
 	}
 	for round := 0; ; {
 		changed, err := c.take(ctx)
 		if err != nil {
+			return result, err
+		}
+		if err := c.checkRoom(); err != nil {
 			return result, err
 		}
 		// What changes from here on is for the next round, though it may be taken over already.
@@ -149,14 +149,14 @@ func (c *compaction) run(ctx context.Context, progress func(done, total int64)) 
 	return result, err
 }
 
-// checkRoom refuses to begin what would fill the disk.
-func (c *compaction) checkRoom(total int64) error {
+// checkRoom stops before the disk is full. How large the new file will be can't be told before: pages may be half empty.
+func (c *compaction) checkRoom() error {
 	free, err := Room(filepath.Dir(c.path))
 	if err != nil {
 		return nil // not known here: the disk will tell
 	}
-	if need := total + c.db.space.reserve; free < need {
-		return fmt.Errorf("%w: the new file needs %d MiB beside the old one, and %d are free", ErrDiskFull, need>>20, free>>20)
+	if least := max(c.db.space.reserve/4, 2*compactStep); free < least {
+		return fmt.Errorf("%w: the new file needs room beside the old one, and %d MiB are left: make room on the disk first", ErrDiskFull, free>>20)
 	}
 	return nil
 }

@@ -20,15 +20,15 @@ var keyPlace = spaceMeta.Key([]byte("place"))
 // before it is opened, by another process: to find this out, no more is read than a handful of pages, by a reader that doesn't believe
 // them. A file that is not there yet is placed, and so is what Open refuses anyway.
 func Placed(path string) (bool, error) {
-	file, err := os.Open(path)
-	if err != nil {
+	info, err := os.Stat(path) // first, because to open a pipe would wait
+	if err != nil || !info.Mode().IsRegular() {
 		return true, nil // Open will tell
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil || !info.Mode().IsRegular() {
+	file, err := os.Open(path)
+	if err != nil {
 		return true, nil
 	}
+	defer file.Close()
 	stored, err := readPlace(file, info.Size())
 	switch {
 	case errors.Is(err, pages.ErrForeign) || errors.Is(err, pages.ErrTorn) || errors.Is(err, pages.ErrVersion) || errors.Is(err, pages.ErrByteOrder):

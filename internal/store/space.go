@@ -13,6 +13,7 @@ type space struct {
 	reserve int64
 	unknown bool // it can't be told how much is free
 	checked time.Time
+	used    int64 // how much of the file was used then
 	tight   bool  // the file must not grow for the sake of copies
 	err     error // why updates are refused, or nil
 }
@@ -20,6 +21,8 @@ type space struct {
 const (
 	// spaceTime is how often the disk is asked while there is enough: it takes a microsecond.
 	spaceTime = time.Second
+	// spaceStep is by how much the file may grow meanwhile.
+	spaceStep = 4 << 20
 	// roomForPins is how much must be free beside the reserve for the file to grow for the sake of copies.
 	roomForPins = 16 << 20
 )
@@ -28,10 +31,10 @@ const (
 // grow for the sake of copies. reusable is how many bytes of free pages the file has: they count as free, for updates take those
 // first; but where they are scattered a large value still lengthens the file, which must leave a quarter of the reserve.
 func (s *space) look(now time.Time, reusable func() int64) (refuse error, tight bool) {
-	if s.unknown || !s.tight && now.Sub(s.checked) < spaceTime {
+	if s.unknown || !s.tight && now.Sub(s.checked) < spaceTime && s.db.used < s.used+spaceStep {
 		return nil, false
 	}
-	s.checked = now
+	s.checked, s.used = now, s.db.used
 	free, err := Room(filepath.Dir(s.db.path))
 	if err != nil {
 		s.db.log.Warn("how much of the disk is free can't be told, so nothing is kept free", "error", err)
