@@ -82,7 +82,12 @@ func (a *App) open(o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if a.store, err = store.Open(a.config.Data, store.Options{Reserve: int64(a.config.Limits.DiskReserve), Log: a.log}); err != nil {
+	a.store, err = store.Open(a.config.Data, store.Options{
+		Reserve: int64(a.config.Limits.DiskReserve),
+		Checked: !placed,
+		Log:     a.log,
+	})
+	if err != nil {
 		return err
 	}
 	a.closers = append(a.closers, a.store.Close)

@@ -37,12 +37,12 @@ func Serve(ctx context.Context, cfg *config.Config, o Options) (err error) {
 		return err
 	}
 	for {
-		err = errors.Join(a.Run(ctx), a.Close())
-		if !errors.Is(err, ErrRestart) {
-			return errors.Join(err, o.restores.Close())
+		runErr, closeErr := a.Run(ctx), a.Close()
+		if !errors.Is(runErr, ErrRestart) {
+			return errors.Join(runErr, closeErr, o.restores.Close())
 		}
-		if err.Error() != ErrRestart.Error() {
-			o.Log.Error("the server did not stop in order before it starts again", "error", err)
+		if runErr != ErrRestart || closeErr != nil {
+			o.Log.Error("the server did not stop in order before it starts again", "error", errors.Join(runErr, closeErr))
 		}
 		err = o.restores.Replace(func() (err error) {
 			a, err = New(&again, o)

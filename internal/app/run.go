@@ -78,6 +78,9 @@ func (a *App) Run(ctx context.Context) error {
 			err = errors.Join(err, e)
 		}
 	}
+	if err == nil {
+		return cause
+	}
 	return errors.Join(cause, err)
 }
 

@@ -162,7 +162,7 @@ func settle(ctx context.Context, path string) error {
 	if err := db.Close(); err != nil {
 		return err
 	}
-	if db, err = store.Open(path, store.Options{}); err != nil {
+	if db, err = store.Open(path, store.Options{Checked: true}); err != nil {
 		return err
 	}
 	return errors.Join(db.SetPlace(ctx, true), db.Close())

@@ -126,7 +126,7 @@ func (db *DB) open(o Options) (err error) {
 				return nil, errors.Join(err, file.Close())
 			}
 			db.file, db.listed = file, m.freelist != noFreelist
-			if !db.listed && !o.ReadOnly {
+			if !db.listed && !o.ReadOnly && !o.Checked {
 				if err := db.sound(); err != nil {
 					db.file = nil
 					return nil, errors.Join(err, file.Close())

@@ -60,6 +60,8 @@ type Options struct {
 	// ReadOnly opens the file beside others that only read it. Every Update fails with ErrReadOnly, and nothing is made or
 	// written.
 	ReadOnly bool
+	// Checked says that the caller has checked the file just now: one that was not closed in order is not checked again.
+	Checked bool
 	// Log gets what happens to the file in the background; nil is none.
 	Log *slog.Logger
 	// Reserve is how many bytes of the disk are left free: when fewer are, Update fails with ErrDiskFull, and Reclaim still
@@ -110,7 +112,7 @@ type DB struct {
 	readers sync.WaitGroup
 }
 
-// FileID is the random name that a data file gets when it is made. A copy has the same.
+// FileID is the random name that a data file gets when it is made, and a copy of it when it is first served (SetPlace).
 func (db *DB) FileID() [16]byte { return db.fileID }
 
 // Path is the path that the file was opened by.
