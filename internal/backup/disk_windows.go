@@ -21,11 +21,3 @@ func removeUnlocked(path string) error {
 	}
 	return err
 }
-
-// isDiskFull reports whether a write failed for want of room.
-func isDiskFull(err error) bool {
-	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
-}
-
-// syncDir does nothing: Windows flushes the name with the file.
-func syncDir(string) error { return nil }

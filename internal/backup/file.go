@@ -96,7 +96,7 @@ func WriteFile(ctx context.Context, path string, s Source, o FileOptions) (err e
 		}
 	}()
 	if err := inBackground(func() error { return fill(ctx, temp, s, o.Progress) }); err != nil {
-		if isDiskFull(err) {
+		if store.IsDiskFull(err) {
 			return fmt.Errorf("%w: there is no room for the %d bytes of the backup in %s: make room, or choose a folder on another disk: %w",
 				store.ErrDiskFull, s.Size, dir, err)
 		}
@@ -120,7 +120,7 @@ func WriteFile(ctx context.Context, path string, s Source, o FileOptions) (err e
 	if err := place(temp.Name(), path); err != nil {
 		return err
 	}
-	if err := syncDir(dir); err != nil {
+	if err := store.SyncDir(dir); err != nil {
 		// Whether it would last is not known, and who is told that it failed looks for none.
 		return errors.Join(fmt.Errorf("flush the folder %s: %w", dir, err), os.Remove(path))
 	}

@@ -111,7 +111,7 @@ func Prepare(ctx context.Context, data string, s Source, o FileOptions) (_ *Repl
 		}
 	}()
 	err = fill(ctx, temp, s, o.Progress)
-	if isDiskFull(err) {
+	if store.IsDiskFull(err) {
 		err = fmt.Errorf("%w: there is no room in %s for %d MiB more, so the data file is as it was: make room and try again", store.ErrDiskFull, dir, s.Size>>20+1)
 	}
 	if err == nil && r.old != nil {
@@ -236,7 +236,7 @@ func (r *Replacement) Swap(now time.Time) (kept string, err error) {
 		if err := os.Remove(r.temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}
-		return "", syncDir(filepath.Dir(r.data))
+		return "", store.SyncDir(filepath.Dir(r.data))
 	}
 	kept, err = keepAside(r.data, r.data+".before-restore-"+now.UTC().Format(store.StampLayout))
 	if err != nil {
@@ -251,7 +251,7 @@ func (r *Replacement) Swap(now time.Time) (kept string, err error) {
 	}
 	_ = r.held.Close() // likewise
 	atStep("renamed")
-	if err := syncDir(filepath.Dir(r.data)); err != nil {
+	if err := store.SyncDir(filepath.Dir(r.data)); err != nil {
 		return kept, fmt.Errorf("the restored file is in place, but its folder can't be flushed to the disk: %w", err)
 	}
 	return kept, nil
@@ -262,7 +262,7 @@ func (r *Replacement) Undo(kept string) error {
 	if err := os.Rename(kept, r.data); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(r.data))
+	return store.SyncDir(filepath.Dir(r.data))
 }
 
 // Discard removes a replacement that was not swapped in.
@@ -283,7 +283,7 @@ func keepAside(path, name string) (kept string, err error) {
 	for n := 2; ; n++ {
 		err := link(path, kept)
 		if err == nil {
-			return kept, syncDir(filepath.Dir(path))
+			return kept, store.SyncDir(filepath.Dir(path))
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			break
@@ -311,7 +311,7 @@ func keepAside(path, name string) (kept string, err error) {
 	if err != nil {
 		return "", errors.Join(err, os.Remove(temp.Name()))
 	}
-	return kept, syncDir(filepath.Dir(path))
+	return kept, store.SyncDir(filepath.Dir(path))
 }
 
 // Seams for tests: a process that dies at a step, and a file system without links.

@@ -140,7 +140,7 @@ func makeFolder(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the folder of the backups: %w", err)
 	}
-	return syncDir(filepath.Dir(dir))
+	return store.SyncDir(filepath.Dir(dir))
 }
 
 // prune removes the oldest of the backups that are listed, so that keep are left: others of such a name may be of another data file, or of

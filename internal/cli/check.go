@@ -7,12 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"croft/internal/app"
 	"croft/internal/backup"
@@ -76,9 +73,15 @@ func (p *program) check(ctx context.Context, path string) (*backup.Report, error
 		r.File = path // as it is called here
 		return r, nil
 	}
-	progress, done := p.checkProgress()
-	r, err := backup.CheckFile(ctx, path, progress)
-	done()
+	status := p.status()
+	r, err := backup.CheckFile(ctx, path, func(what string, n, total int64) {
+		text := "checking the " + what
+		if total > 0 {
+			text += fmt.Sprintf(": %d %%", 100*n/total)
+		}
+		status.show(text)
+	})
+	status.clear()
 	if ctx.Err() != nil {
 		return nil, errors.New("stopped before all was checked")
 	}
@@ -86,32 +89,6 @@ func (p *program) check(ctx context.Context, path string) (*backup.Report, error
 		err = fmt.Errorf("%w; and its server can't be asked: %w", err, dialErr)
 	}
 	return r, err
-}
-
-// checkProgress shows how far a check is, on a terminal, until done is called.
-func (p *program) checkProgress() (progress backup.Progress, done func()) {
-	file, ok := p.stderr.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return nil, func() {}
-	}
-	const clear = "\r\x1b[K"
-	var shown time.Time
-	var last string
-	return func(what string, n, total int64) {
-			if what == last && time.Since(shown) < 200*time.Millisecond {
-				return
-			}
-			shown, last = time.Now(), what
-			text := "checking the " + what
-			if total > 0 {
-				text += fmt.Sprintf(": %d %%", 100*n/total)
-			}
-			fmt.Fprint(file, clear, text)
-		}, func() {
-			if last != "" {
-				fmt.Fprint(file, clear)
-			}
-		}
 }
 
 // shownFaults is how many faults are told to people: what there is to do stands below them.

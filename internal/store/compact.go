@@ -286,7 +286,7 @@ func (c *compaction) finish() error {
 		return errors.Join(err, opened.bolt.Close())
 	}
 	c.path = "" // it is the data file
-	err = syncDir(filepath.Dir(c.target))
+	err = SyncDir(filepath.Dir(c.target))
 	if err == nil {
 		err = db.goOn(opened)
 	}

@@ -13,7 +13,7 @@ func (db *DB) wantsRoom(err error) bool {
 	var errno syscall.Errno
 	switch {
 	case errors.As(err, &pathErr):
-		return pathErr.Op == "write" && isDiskFull(err)
+		return pathErr.Op == "write" && IsDiskFull(err)
 	case errors.As(err, &errno):
 		return false // of fdatasync
 	}
@@ -26,5 +26,5 @@ func (db *DB) wantsRoom(err error) bool {
 	if err == nil {
 		_ = db.file.Truncate(info.Size()) // only for tidiness: this end is not used
 	}
-	return isDiskFull(err)
+	return IsDiskFull(err)
 }

@@ -81,7 +81,7 @@ func (db *DB) keepCopy(version uint32) (kept string, err error) {
 		return "", fmt.Errorf("copy it to %s: %w", partial, err)
 	}
 	kept, err = PutAside(partial, prefix+"-"+time.Now().UTC().Format(StampLayout))
-	return kept, errors.Join(err, syncDir(dir))
+	return kept, errors.Join(err, SyncDir(dir))
 }
 
 // keptCopy returns a copy that holds all that the file does, "" if there is none.
@@ -146,7 +146,7 @@ func writeWhole(path string, content io.Reader) error {
 	if err == nil {
 		err = file.Sync()
 	}
-	if isDiskFull(err) {
+	if IsDiskFull(err) {
 		err = fmt.Errorf("%w: %w", ErrDiskFull, err)
 	}
 	return errors.Join(err, file.Close())

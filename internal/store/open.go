@@ -194,7 +194,7 @@ func (db *DB) watch() {
 func explain(what, path string, err error) error {
 	var help string
 	switch {
-	case isDiskFull(err):
+	case IsDiskFull(err):
 		err = fmt.Errorf("%w: %w", ErrDiskFull, err)
 	case errors.Is(err, fs.ErrPermission):
 		help = ": this user may not read and write it there: run Croft as the owner, or change the owner"
@@ -295,5 +295,5 @@ func create(path string) (err error) {
 			return err
 		}
 	}
-	return syncDir(dir)
+	return SyncDir(dir)
 }

@@ -151,7 +151,7 @@ func (out *output) finish(ctx context.Context, seq uint64, last func(*Tx) error)
 	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(out.path))
+	return SyncDir(filepath.Dir(out.path))
 }
 
 func (out *output) close() (err error) {
