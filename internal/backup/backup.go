@@ -38,7 +38,7 @@ type Verifier func(ctx context.Context, path string) error
 type Options struct {
 	Settings *settings.Settings
 	Folder   string   // where backups are taken to; made when there is none
-	Verify   Verifier // nil for VerifyWhole
+	Verify   Verifier // nil for VerifyGently
 	Reserve  int64    // how many bytes of the folder's disk a backup leaves free
 
 	Log *slog.Logger     // nil for none
@@ -82,7 +82,7 @@ func New(db *store.DB, o Options) (*Backups, error) {
 		turn: make(chan struct{}, 1), streams: make(chan struct{}, maxStreams),
 	}
 	if b.verify == nil {
-		b.verify = VerifyWhole
+		b.verify = VerifyGently
 	}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)

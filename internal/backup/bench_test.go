@@ -76,7 +76,7 @@ func BenchmarkWriteFile(b *testing.B) {
 		}
 	}
 	run("backup", write(func(context.Context, string) error { return nil }))
-	run("backup and check", write(backup.VerifyHere))
+	run("backup and check", write(backup.VerifyWhole))
 }
 
 // BenchmarkCreates measures what 16 clients that write notice of backups that follow one another without a break, with their checks in

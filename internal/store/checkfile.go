@@ -39,6 +39,8 @@ func (f Fault) String() string { return f.Where + ": " + f.What }
 type CheckOptions struct {
 	// LockTimeout is how long to wait for another process; 0 is DefaultLockTimeout.
 	LockTimeout time.Duration
+	// Gentle leaves the disk to others, if the file is not in memory: it takes several times as long.
+	Gentle bool
 	// Progress is told how many bytes of those that are to be read were, from time to time.
 	Progress func(done, total int64)
 	// Entry gets each entry that is whole. Both slices are valid during the call.
@@ -84,7 +86,12 @@ func CheckFile(ctx context.Context, path string, o CheckOptions) (*CheckResult, 
 	if err != nil {
 		return nil, explain("check", path, err)
 	}
+	stop := func() {}
+	if !o.Gentle {
+		stop = fetchAhead(ctx, file, size)
+	}
 	r, err := checkPages(ctx, file, size, format, o)
+	stop()
 	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, explain("check", path, err)
 	}

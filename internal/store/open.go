@@ -160,7 +160,9 @@ func (db *DB) sound() error {
 		return err
 	}
 	db.log.Info("the data file was not closed in order, as after a crash: it is checked first", "file", db.path, "bytes", info.Size())
+	stop := fetchAhead(context.Background(), db.file, info.Size())
 	r, err := checkPages(context.Background(), db.file, info.Size(), 0, CheckOptions{})
+	stop()
 	if err == nil {
 		err = r.Err()
 	}
