@@ -1,0 +1,56 @@
+// Package needs is for tests that use programs which a machine may not have: named, Chromium, Pebble. Without one the test
+// is skipped, aloud, and where CROFT_TEST_ALL is set, as in .ci/run, it fails.
+package needs
+
+import (
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// Skip ends a test that can't be run here.
+func Skip(t testing.TB, why string) {
+	t.Helper()
+	if os.Getenv("CROFT_TEST_ALL") != "" {
+		t.Fatalf("%s, and CROFT_TEST_ALL demands this test", why)
+	}
+	t.Skip(why)
+}
+
+// Program finds a program.
+func Program(t testing.TB, name string) (path string) {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		// Where Debian keeps servers, which a user's PATH may lack.
+		if path, err = exec.LookPath("/usr/sbin/" + name); err != nil {
+			Skip(t, "there is no "+name+" on this machine")
+		}
+	}
+	return path
+}
+
+// Root is for what only root may do.
+func Root(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		Skip(t, "only root may do this")
+	}
+}
+
+// Tool returns the file of a program of the module tools, by its package. It is built when that was not done yet; the Go cache keeps it.
+func Tool(t testing.TB, pkg string) (file string) {
+	t.Helper()
+	_, here, _, _ := runtime.Caller(0)
+	cmd := exec.Command("go", "-C", filepath.Join(filepath.Dir(here), "..", "..", "tools"), "tool", "-n", pkg)
+	cmd.Stderr = t.Output()
+	out, err := cmd.Output()
+	if err != nil {
+		Skip(t, path.Base(pkg)+" can't be built here: "+err.Error())
+	}
+	return strings.TrimSpace(string(out))
+}
