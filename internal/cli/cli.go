@@ -150,8 +150,8 @@ func (p *program) report(cmd *cobra.Command, err error) int {
 // config reads the configuration with the flags of cmd that are settings.
 func (p *program) config(cmd *cobra.Command) (*config.Config, error) {
 	given := map[string]string{}
-	for _, key := range []string{"data", "listen"} {
-		if flag := cmd.Flag(key); flag != nil && flag.Changed {
+	for _, key := range []string{"data", "listen", "https.mode", "https.listen"} {
+		if flag := cmd.Flag(strings.TrimPrefix(config.FlagName(key), "--")); flag != nil && flag.Changed {
 			given[key] = flag.Value.String()
 		}
 	}

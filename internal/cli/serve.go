@@ -29,7 +29,9 @@ to make one with. The log goes to standard error.`,
 			return p.serve(cmd.Context(), cfg)
 		}),
 	}
-	cmd.Flags().String("listen", "", "the `ADDRESS` to answer at, as host:port (default :8080)")
+	cmd.Flags().String("listen", "", "the `ADDRESS` to answer at, as host:port (default :8080, with https :80)")
+	cmd.Flags().String("https", "", "`MODE` of HTTPS: off, acme, files or local (default off)")
+	cmd.Flags().String("https-listen", "", "the `ADDRESS` to answer HTTPS at (default :443)")
 	return cmd
 }
 

@@ -27,7 +27,10 @@ const DefaultFile = "croft.toml"
 // bounds, oneof the words it may be, check a rule of its own, doc what the example file says.
 type Config struct {
 	Data   string `toml:"data" default:"croft.db" doc:"The data file: everything Croft keeps is in it. A path that does not begin with / counts from the folder Croft is started in."`
-	Listen string `toml:"listen" default:":8080" check:"address" doc:"Where to answer plain HTTP, as host:port. Without a host, on every address of this machine; 127.0.0.1:8080 answers this machine alone. Port 0 takes any free one."`
+	Listen string `toml:"listen" default:":8080" check:"address" doc:"Where to answer plain HTTP, as host:port. Without a host, on every address of this machine; 127.0.0.1:8080 answers this machine alone. Port 0 takes any free one. With HTTPS the default is :80, which leads to the HTTPS address."`
+	HTTPS  HTTPS  `toml:"https" doc:"HTTPS: with certificates of a public authority (acme), of files of your own (files), or of this Croft's own authority, for a home network (local)."`
+	Proxy  Proxy  `toml:"proxy" doc:"A reverse proxy in front of Croft."`
+	MDNS   MDNS   `toml:"mdns" doc:"A name in the home network without a name server: multicast DNS."`
 	Limits Limits `toml:"limits" doc:"What one request may cost, so that no client can take the machine down."`
 	Auth   Auth   `toml:"auth" doc:"Passwords and sessions."`
 	Backup Backup `toml:"backup" doc:"Backups of the data file. When they are taken is a setting in the data file: croft backups --help says more."`
@@ -41,6 +44,50 @@ type Config struct {
 	Unknown []string `toml:"-"`
 
 	origins map[string]origin // by key; a key that is missing has its default
+}
+
+// Modes of HTTPS.
+const (
+	HTTPSOff   = "off"   // plain HTTP alone, as behind a proxy
+	HTTPSACME  = "acme"  // certificates of an authority that speaks ACME
+	HTTPSFiles = "files" // the owner's own certificate
+	HTTPSLocal = "local" // certificates of Croft's own authority
+)
+
+// HTTPS says which certificates there are, and how to get them.
+type HTTPS struct {
+	Mode           string   `toml:"mode" default:"off" oneof:"off,acme,files,local" doc:"off, acme, files or local."`
+	Listen         string   `toml:"listen" default:":443" check:"address" doc:"Where to answer HTTPS, as host:port."`
+	Names          []string `toml:"names" example:"croft.example.org" check:"name" doc:"For acme: the domains to get certificates for; *.example.org stands for all names below one, and needs challenge dns. For local: names and addresses beside those that this machine is known by anyway, which are croft.local, its own name and its own addresses."`
+	Email          string   `toml:"email" optional:"true" example:"you@example.org" check:"email" doc:"For acme: where the authority may write to about the certificates. Best not left empty."`
+	Directory      string   `toml:"directory" default:"https://acme-v02.api.letsencrypt.org/directory" check:"https" doc:"For acme: the address of the authority. The default is Let's Encrypt, whose terms of use you accept by this."`
+	DirectoryRoots string   `toml:"directory_roots" optional:"true" doc:"For acme with an authority of your own: a PEM file with the certificate that its address is verified by."`
+	Challenge      string   `toml:"challenge" default:"http" oneof:"http,dns" doc:"For acme, how to show that a domain is yours. http: the authority asks this server, on ports 80 and 443. dns: Croft makes an entry in the domain's DNS, and nothing need reach this server."`
+	Certificate    string   `toml:"certificate" optional:"true" doc:"For files: the PEM file of the certificate, and of those between it and its root. When it changes it is read again."`
+	Key            string   `toml:"key" optional:"true" doc:"For files: the PEM file of the private key."`
+	DNS            DNS      `toml:"dns" doc:"For challenge dns: who keeps the domain's DNS. docs/dns.md tells of each provider."`
+}
+
+// DNS says who keeps the DNS of the domains.
+type DNS struct {
+	Provider  string   `toml:"provider" optional:"true" oneof:"cloudflare,desec,duckdns,hetzner,gandi,porkbun,rfc2136,program" doc:"cloudflare, desec, duckdns, hetzner, gandi, porkbun, rfc2136 (a name server of your own) or program."`
+	TokenFile string   `toml:"token_file" optional:"true" doc:"A file, of mode 0600, with the token that the provider gave. CROFT_HTTPS_DNS_TOKEN can have the token itself instead."`
+	Server    string   `toml:"server" optional:"true" check:"address" example:"ns.example.org:53" doc:"For rfc2136: the name server, as host:port."`
+	Program   string   `toml:"program" optional:"true" doc:"For program: what to run. It gets present or cleanup, the entry's name, and its value."`
+	Resolvers []string `toml:"resolvers" check:"address" example:"9.9.9.9:53" doc:"The name servers that are asked whether the entry can be seen yet, as host:port. None are those of this machine."`
+
+	Token string `toml:"token" secret:"true"`
+}
+
+// Proxy says whom to believe about a request's origin.
+type Proxy struct {
+	Trusted []string `toml:"trusted" check:"network" example:"127.0.0.1" doc:"Addresses and networks (10.0.0.0/8) of reverse proxies: what these say of where a request came from is believed. docs/proxy.md tells more."`
+}
+
+// MDNS says how this server is called in the home network.
+type MDNS struct {
+	Enabled bool   `toml:"enabled" default:"true" doc:"Answer to the name below, with .local behind it, in the networks of this machine."`
+	Name    string `toml:"name" default:"croft" check:"label" doc:"The name. If another machine has it already, this one takes another, such as croft-2."`
 }
 
 // Limits bounds the work and memory that clients may cause.
@@ -137,6 +184,9 @@ func Load(file string, explicit bool, env []string, flags map[string]string) (*C
 	if len(problems) == 0 {
 		problems = c.crossCheck()
 	}
+	if _, given := c.origins["listen"]; !given && c.HTTPS.Mode != HTTPSOff {
+		c.Listen = ":80"
+	}
 	if len(problems) > 0 {
 		problems.sort()
 		return nil, problems
@@ -151,6 +201,9 @@ func EnvName(key string) string {
 
 // FlagName is the flag of a key.
 func FlagName(key string) string {
+	if key == "https.mode" {
+		return "--https"
+	}
 	return "--" + strings.NewReplacer(".", "-", "_", "-").Replace(key)
 }
 
@@ -190,24 +243,4 @@ func (c *Config) apply(f *field, v literal, from origin, line int) Problems {
 	}
 	c.origins[f.key] = from
 	return nil
-}
-
-// crossCheck tests what only several values together can break.
-func (c *Config) crossCheck() Problems {
-	if c.Auth.SessionIdle <= c.Auth.SessionMax {
-		return nil
-	}
-	const key = "auth.session_idle"
-	p := Problem{source: SourceDefault, Where: key, Reason: fmt.Sprintf(
-		"%s is longer than auth.session_max, %s; a session would never end by idling, so raise one or lower the other",
-		formatDuration(c.Auth.SessionIdle), formatDuration(c.Auth.SessionMax))}
-	if o, ok := c.origins[key]; ok {
-		p.source, p.Where = o.source, o.where
-	} else if o, ok := c.origins["auth.session_max"]; ok {
-		p.source, p.Where = o.source, o.where
-	}
-	if p.source == SourceFile {
-		p.Key = key
-	}
-	return Problems{p}
 }

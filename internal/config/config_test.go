@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,12 @@ func TestDefaults(t *testing.T) {
 	}
 	want := &Config{
 		Data: "croft.db", Listen: ":8080",
+		HTTPS: HTTPS{
+			Mode: "off", Listen: ":443", Names: []string{}, Challenge: "http", Directory: "https://acme-v02.api.letsencrypt.org/directory",
+			DNS: DNS{Resolvers: []string{}},
+		},
+		Proxy:  Proxy{Trusted: []string{}},
+		MDNS:   MDNS{Enabled: true, Name: "croft"},
 		Limits: Limits{Body: 1 << 20, Scan: 250_000, DiskReserve: 64 << 20, RequestTime: 30 * time.Second, HeaderTime: 10 * time.Second, Connections: 1000},
 		Auth:   Auth{HashMemory: 40 << 20, SessionIdle: 30 * 24 * time.Hour, SessionMax: 365 * 24 * time.Hour},
 		Backup: Backup{Folder: "backups"},
@@ -301,7 +308,7 @@ func TestShowJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := json.Marshal(c.Show()[2:4])
+	got, err := json.Marshal(slices.DeleteFunc(c.Show(), func(s Setting) bool { return s.Key != "limits.body" && s.Key != "limits.scan" }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,7 +341,10 @@ func TestExampleIsTrue(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, s := range c.Show() {
-		if d := Default().Show()[i]; s.Source != SourceFile || s.Value != d.Value {
+		if byKey[s.Key].secret {
+			continue // it has no place in a file
+		}
+		if d := Default().Show()[i]; s.Source != SourceFile || s.Text() != d.Text() {
 			t.Errorf("%s is %v from %s, want %v from the file", s.Key, s.Value, s.Source, d.Value)
 		}
 	}

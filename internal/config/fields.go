@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"maps"
-	"net"
 	"reflect"
 	"slices"
 	"strconv"
@@ -22,20 +21,27 @@ type field struct {
 	check  string
 	index  []int // of the value in Config
 	typ    reflect.Type
-	quoted bool // TOML writes the value as a string
+	quoted bool // TOML writes the value as a string, or as a list of strings
+	list   bool // of strings
+
+	example  string // what to write, where the default says nothing
+	optional bool   // it may be empty
+	secret   bool   // only a variable may give it, and nothing shows it
 }
 
 // A literal is a value as somebody wrote it.
 type literal struct {
 	text  string
-	shown string // as it stands in the file; text in quotes where empty
-	typed bool   // the file's own type fits, or there are no types, as in a variable
-	file  bool   // it stands in a file, where strings have quotes
+	shown string   // as it stands in the file; text in quotes where empty
+	typed bool     // the file's own type fits, or there are no types, as in a variable
+	file  bool     // it stands in a file, where strings have quotes
+	items []string // of a list; a variable has commas between them
 }
 
 var (
 	bytesType    = reflect.TypeFor[Bytes]()
 	durationType = reflect.TypeFor[time.Duration]()
+	listType     = reflect.TypeFor[[]string]()
 )
 
 // The settings in the order of the struct, the tables with their descriptions, and ways to find them.
@@ -75,7 +81,14 @@ func walk(t reflect.Type, prefix string, index []int) ([]*field, map[string]stri
 			key: prefix + name, doc: sf.Tag.Get("doc"), deflt: sf.Tag.Get("default"),
 			min: sf.Tag.Get("min"), max: sf.Tag.Get("max"), check: sf.Tag.Get("check"),
 			index: at, typ: sf.Type,
-			quoted: sf.Type.Kind() == reflect.String || sf.Type == bytesType || sf.Type == durationType,
+			quoted:   sf.Type.Kind() == reflect.String || sf.Type == bytesType || sf.Type == durationType || sf.Type == listType,
+			list:     sf.Type == listType,
+			example:  sf.Tag.Get("example"),
+			optional: sf.Tag.Get("optional") != "" || sf.Tag.Get("secret") != "",
+			secret:   sf.Tag.Get("secret") != "",
+		}
+		if f.example == "" {
+			f.example = f.deflt
 		}
 		if words := sf.Tag.Get("oneof"); words != "" {
 			f.oneof = strings.Split(words, ",")
@@ -94,9 +107,12 @@ func (f *field) set(c *Config, v literal) (reason string) {
 	}
 	if !v.file {
 		v.typed = true
+		if f.list && v.text != "" {
+			v.items = strings.Split(v.text, ",")
+		}
 	}
 	wrong := func(what string) string {
-		example := f.deflt
+		example := f.example
 		if v.file && f.quoted {
 			example = strconv.Quote(example)
 		}
@@ -149,18 +165,33 @@ func (f *field) set(c *Config, v literal) (reason string) {
 		}
 		target.SetBool(v.text == "true")
 
+	case f.list:
+		if !v.typed {
+			return fmt.Sprintf(`%s is not a list of texts; write for example ["%s"]`, shown, f.example)
+		}
+		items := []string{}
+		for _, item := range v.items {
+			item = strings.TrimSpace(item)
+			if reason := f.checkText(item); reason != "" {
+				return reason
+			}
+			items = append(items, item)
+		}
+		target.Set(reflect.ValueOf(items))
+
 	case f.typ.Kind() == reflect.String:
 		if !v.typed {
 			return wrong("text in quotes")
 		}
+		if v.text == "" && f.optional {
+			target.SetString("")
+			return ""
+		}
 		if f.oneof != nil && !slices.Contains(f.oneof, v.text) {
 			return fmt.Sprintf("%s is not one of %s", shown, strings.Join(f.oneof, ", "))
 		}
-		if v.text == "" {
-			return "it is empty; write for example " + f.deflt
-		}
-		if f.check == "address" && !isAddress(v.text) {
-			return fmt.Sprintf("%s is not an address; write host:port, for example 127.0.0.1:8080, or :8080 for every address of this machine", shown)
+		if reason := f.checkText(v.text); reason != "" {
+			return reason
 		}
 		target.SetString(v.text)
 
@@ -176,17 +207,6 @@ func tooSmall(shown, least string) string {
 
 func tooLarge(shown, most string) string {
 	return fmt.Sprintf("%s is too large; the most is %s", shown, most)
-}
-
-// isAddress tells whether s is a host and a port number. Whether the host exists is found out by
-// listening on it.
-func isAddress(s string) bool {
-	host, port, err := net.SplitHostPort(s)
-	if err != nil || strings.ContainsAny(host, " /\t\n") {
-		return false
-	}
-	_, err = strconv.ParseUint(port, 10, 16)
-	return err == nil
 }
 
 func (f *field) value(c *Config) any {

@@ -95,6 +95,8 @@ func (r *fileReader) keyValue(table string, node *unstable.Node) {
 		}
 	case f == nil:
 		r.problem(line, key, unknownKey(key))
+	case f.secret:
+		r.problem(line, key, "a secret has no place in this file: put it into a file of mode 0600 and name that in token_file, or into the variable "+EnvName(key))
 	default:
 		from := origin{SourceFile, r.where(line)}
 		r.problems = append(r.problems, r.c.apply(f, r.literal(f, value), from, line)...)
@@ -106,7 +108,7 @@ func (r *fileReader) literal(f *field, value *unstable.Node) literal {
 	v := literal{text: string(value.Data), shown: string(r.parser.Raw(value.Raw)), file: true}
 	switch value.Kind {
 	case unstable.String:
-		v.typed = f.quoted
+		v.typed = f.quoted && !f.list
 	case unstable.Integer:
 		v.typed = f.typ == bytesType || f.typ.Kind() == reflect.Int
 		if n, err := strconv.ParseInt(v.text, 0, 64); err == nil { // 1_000 and 0x10 are TOML too
@@ -116,6 +118,11 @@ func (r *fileReader) literal(f *field, value *unstable.Node) literal {
 		v.typed = f.typ.Kind() == reflect.Bool
 	case unstable.Array:
 		v.shown = "a list"
+		v.typed = f.list
+		for children := value.Children(); children.Next(); {
+			v.typed = v.typed && children.Node().Kind == unstable.String
+			v.items = append(v.items, string(children.Node().Data))
+		}
 	case unstable.InlineTable:
 		v.shown = "a table"
 	}

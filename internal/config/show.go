@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -9,7 +10,7 @@ import (
 // A Setting is one value in force and where it came from, for people and as JSON.
 type Setting struct {
 	Key    string `json:"key"`
-	Value  any    `json:"value"`           // a string, an int or a bool; sizes and times as they are written
+	Value  any    `json:"value"`           // a string, an int, a bool or a list of strings; sizes and times as they are written
 	Source string `json:"source"`          // default, file, environment, flag
 	Where  string `json:"where,omitempty"` // croft.toml:3, CROFT_LISTEN, --listen
 }
@@ -21,6 +22,8 @@ func (s Setting) Text() string {
 		return strconv.Itoa(v)
 	case bool:
 		return strconv.FormatBool(v)
+	case []string:
+		return strings.Join(v, ",")
 	default:
 		return v.(string)
 	}
@@ -36,6 +39,11 @@ func (c *Config) Show() []Setting {
 			s.Value = v.String()
 		case time.Duration:
 			s.Value = formatDuration(v)
+		case []string:
+			s.Value = slices.Concat([]string{}, v) // never null
+		}
+		if f.secret && s.Value != "" {
+			s.Value = "(given)"
 		}
 		if o, ok := c.origins[f.key]; ok {
 			s.Source, s.Where = o.source, o.where
@@ -55,6 +63,9 @@ func Example() string {
 	comment(&b, "The configuration of Croft. Every setting is shown with its default: remove the # in front of one to change it. The same can be said by a variable (CROFT_LISTEN for listen, CROFT_LIMITS_SCAN for scan of [limits]), which has precedence over this file, and for data and listen by a flag, which has precedence over both. \"croft config show\" tells what is in force, and why.")
 	table := ""
 	for _, f := range fields {
+		if f.secret {
+			continue
+		}
 		b.WriteByte('\n')
 		if i := strings.LastIndexByte(f.key, '.'); i >= 0 && f.key[:i] != table {
 			table = f.key[:i]
@@ -70,6 +81,9 @@ func Example() string {
 
 // tomlDefault is the default as the file writes it.
 func (f *field) tomlDefault() string {
+	if f.list {
+		return "[]"
+	}
 	if f.quoted {
 		return strconv.Quote(f.deflt)
 	}
