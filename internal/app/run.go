@@ -35,9 +35,9 @@ const maxHeader = 32<<10 - 4<<10
 // Run serves until ctx ends, the data file fails, or ErrRestart; the latter two are errors. Requests that run are finished first.
 func (a *App) Run(ctx context.Context) error {
 	tuneCollector()
-	listener, err := net.Listen("tcp", a.config.Listen)
+	listener, err := listen(a.config.Listen, "--listen")
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w: choose another address with --listen, or stop what uses this one", a.config.Listen, rootOf(err))
+		return err
 	}
 	servers := []*http.Server{a.server(a.api)}
 	listeners := []net.Listener{bound(listener, a.config.Limits.Connections)}
@@ -128,6 +128,30 @@ func (a *App) serving(addr net.Addr) Serving {
 		s.Setup = s.URL + "/#setup=" + token
 	}
 	return s
+}
+
+// listen listens on an address, which a flag can change.
+func listen(address, flag string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		return l, nil
+	}
+	advice := "choose another address with " + flag
+	switch {
+	case isInUse(err):
+		advice = "another program answers there: stop it, or " + advice
+	case errors.Is(err, fs.ErrPermission):
+		advice = "ports below 1024 need a right of their own: install Croft as a service, which has it (sudo croft service install), give it to this program (sudo setcap cap_net_bind_service=+ep " + executable() + "), or " + advice
+	}
+	return nil, fmt.Errorf("listen on %s: %w: %s", address, rootOf(err), advice)
+}
+
+// executable is what this program is called.
+func executable() string {
+	if path, err := os.Executable(); err == nil {
+		return path
+	}
+	return "croft"
 }
 
 // rootOf is the part of an error that says why, without the operation and address that stand around it.

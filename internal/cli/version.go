@@ -18,8 +18,15 @@ type build struct {
 	Platform string `json:"platform"`
 }
 
+// Set by scripts/release, which builds the same bytes from a clone of any depth; another build knows its version from the Go tool.
+var version, commit string
+
 func thisBuild() build {
 	b := build{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if version != "" {
+		b.Version, b.Commit = version, commit
+		return b
+	}
 	bi, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
