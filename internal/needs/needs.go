@@ -1,5 +1,5 @@
 // Package needs is for tests that use programs which a machine may not have: named, Chromium, Pebble. Without one the test
-// is skipped, aloud, and where CROFT_TEST_ALL is set, as in .ci/run, it fails.
+// is skipped, aloud, and where REQUIRE_ALL is set, as in .ci/run, it fails.
 package needs
 
 import (
@@ -15,8 +15,8 @@ import (
 // Skip ends a test that can't be run here.
 func Skip(t testing.TB, why string) {
 	t.Helper()
-	if os.Getenv("CROFT_TEST_ALL") != "" {
-		t.Fatalf("%s, and CROFT_TEST_ALL demands this test", why)
+	if os.Getenv("REQUIRE_ALL") != "" {
+		t.Fatalf("%s, and REQUIRE_ALL demands this test", why)
 	}
 	t.Skip(why)
 }
