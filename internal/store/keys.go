@@ -19,6 +19,7 @@ import "fmt"
 //	records   collection u32, id                               directory, JSON                    records
 //	indexes   collection u32, index u32, ordered values, id    see records/index                  records
 //	backups   u64: when it was taken, in Unix milliseconds     JSON: what became of it            backup
+//	https     'c' path, 'r', 'l' and 'e' name: see package https's keys.go                        https
 //
 // Numbers in keys are big-endian, so that they sort. Names and ids stand at the end, or end in a zero byte.
 type Space byte
@@ -31,11 +32,12 @@ const (
 	Records   Space = 0x40
 	Indexes   Space = 0x50
 	Backups   Space = 0x60
+	HTTPS     Space = 0x70
 )
 
 var spaces = map[Space]string{
 	spaceMeta: "meta", Settings: "settings", Auth: "auth", Catalog: "catalog", Records: "records", Indexes: "indexes",
-	Backups: "backups",
+	Backups: "backups", HTTPS: "https",
 }
 
 func (s Space) String() string {

@@ -1,0 +1,292 @@
+package https
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"croft/internal/errs"
+	"croft/internal/https/authority"
+	"croft/internal/store"
+)
+
+// local has Croft's own authority issue one certificate, for all names and addresses of this machine. Root and certificate are in the
+// data file: a device that trusts the one, or made an exception for the other, is not asked again after a restart.
+type local struct {
+	*HTTPS
+	root *authority.Root
+
+	turn sync.Mutex // held while a certificate is issued
+
+	mu    sync.Mutex
+	cert  *tls.Certificate
+	here  []string // what LocalNames said when a certificate was last looked at
+	met   []string // addresses of this machine that clients came to, the newest last
+	wrong trouble
+}
+
+func newLocal(h *HTTPS) (*local, error) {
+	l := &local{HTTPS: h}
+	var err error
+	if l.root, err = h.openRoot(); err != nil {
+		return nil, err
+	}
+	text, err := get(h.db, keyOf(kindLeaf, ""))
+	if err != nil {
+		return nil, err
+	}
+	if text != nil {
+		if cert, err := parsePair(text, text); err != nil {
+			h.log.Error("the certificate in the data file can't be used; another one is issued", "error", err)
+		} else if l.issued(cert) {
+			l.cert = cert
+		}
+	}
+	l.ensure(context.Background(), false)
+	return l, nil
+}
+
+// openRoot reads the authority, or makes it: once in a data file's life.
+func (h *HTTPS) openRoot() (*authority.Root, error) {
+	text, err := get(h.db, keyOf(kindRoot, ""))
+	if err != nil {
+		return nil, err
+	}
+	if text == nil {
+		made, err := authority.New(h.o.Now(), h.o.Names...)
+		if err != nil {
+			return nil, fmt.Errorf("make an authority for https mode local: %w", err)
+		}
+		text = made.Bytes()
+		err = h.db.Update(context.Background(), func(tx *store.Tx) error {
+			found, err := tx.Get(keyOf(kindRoot, ""))
+			if err != nil {
+				return err
+			}
+			if found != nil {
+				text = append([]byte{}, found...)
+				return nil
+			}
+			return tx.Put(keyOf(kindRoot, ""), text)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("store the authority for https mode local: %w", err)
+		}
+		h.log.Info("an authority of this server's own was made: devices that trust it get no warning", "name", made.Name())
+	}
+	root, err := authority.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("the authority for https mode local in the data file can't be used: %w", err)
+	}
+	return root, nil
+}
+
+// issued reports whether a certificate is from this authority, not from one that a salvage lost.
+func (l *local) issued(cert *tls.Certificate) bool {
+	roots, between := x509.NewCertPool(), x509.NewCertPool()
+	roots.AppendCertsFromPEM(l.root.PEM())
+	for _, der := range cert.Certificate[1:] {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			between.AddCert(c)
+		}
+	}
+	_, err := cert.Leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: cert.Leaf.NotBefore})
+	return err == nil
+}
+
+func (l *local) start(ctx context.Context, run *sync.WaitGroup) {
+	run.Go(func() {
+		tick := time.NewTicker(longest)
+		defer tick.Stop()
+		for {
+			l.ensure(ctx, false)
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+}
+
+func (*local) close() {}
+
+// ensure issues a certificate when there is none, or it lacks a name, or nears its end. What goes wrong is kept for Status.
+func (l *local) ensure(ctx context.Context, forced bool) error {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	l.look()
+	now := l.o.Now()
+	var names []string
+	var refused error
+	for _, name := range l.names() {
+		if err := l.root.Permits(name); err == nil {
+			names = append(names, name)
+		} else if slices.Contains(l.o.Names, name) && refused == nil {
+			refused = err
+		}
+	}
+	l.mu.Lock()
+	cert := l.cert
+	l.mu.Unlock()
+	var err error
+	if forced || cert == nil || !covered(cert, names) || validity(cert.Leaf, now) != "" || !now.Before(l.renewalOf(cert)) {
+		if len(names) == 0 {
+			names = []string{"localhost"}
+		}
+		cert, err = l.root.Issue(names, now)
+		if err == nil {
+			err = l.keep(ctx, cert)
+			l.log.Info("a certificate was issued by this server's own authority", "names", names, "until", cert.Leaf.NotAfter)
+		}
+	}
+	t := trouble{}
+	if err != nil {
+		t = trouble{Text: "no certificate can be issued: " + err.Error(), At: now, Next: now.Add(longest)}
+	} else if refused != nil {
+		t = trouble{Text: refused.Error(), At: now}
+	}
+	l.mu.Lock()
+	news := t.Text != l.wrong.Text
+	l.wrong = t
+	if cert != nil {
+		l.cert = cert
+	}
+	l.mu.Unlock()
+	if t.Text != "" && news {
+		l.log.Warn("the certificate for the home network lacks something", "reason", t.Text)
+	}
+	return err
+}
+
+func (l *local) keep(ctx context.Context, cert *tls.Certificate) error {
+	text, err := formatPair(cert)
+	if err != nil {
+		return err
+	}
+	if err := put(ctx, l.db, keyOf(kindLeaf, ""), text); err != nil && ctx.Err() == nil {
+		// It is served all the same, and another one issued at the next start.
+		l.log.Warn("the certificate for the home network can't be stored", "error", err)
+	}
+	return nil
+}
+
+func (l *local) renewalOf(cert *tls.Certificate) time.Time {
+	life := cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore)
+	return cert.Leaf.NotAfter.Add(-time.Duration(float64(life) * l.o.RenewAt))
+}
+
+func covered(cert *tls.Certificate, names []string) bool {
+	have := namesIn(cert.Leaf)
+	for _, name := range names {
+		if !slices.Contains(have, name) {
+			return false
+		}
+	}
+	return true
+}
+
+// maxMet bounds how many addresses clients can have put into the certificate.
+const maxMet = 32
+
+// certificate issues one for an address that the machine got since, when a client comes to it: without a name, since that is how browsers
+// ask for an address.
+func (l *local) certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
+	if hello.ServerName == "" && hello.Conn != nil {
+		ip := addrOf(hello.Conn.LocalAddr())
+		if ip != "" && l.root.Permits(ip) == nil && !slices.Contains(l.names(), ip) {
+			l.mu.Lock()
+			if !slices.Contains(l.met, ip) {
+				l.met = append(l.met, ip)
+				l.met = l.met[max(0, len(l.met)-maxMet):]
+			}
+			l.mu.Unlock()
+			l.ensure(context.Background(), false) // what goes wrong is in Status
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cert
+}
+
+func (l *local) names() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var names []string
+	for _, name := range slices.Concat(l.o.Names, l.here, l.met) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// look asks the machine for its addresses and names.
+func (l *local) look() {
+	if l.o.LocalNames == nil {
+		return
+	}
+	var here []string
+	for _, name := range l.o.LocalNames() {
+		plain, err := namesOf([]string{name})
+		if err != nil {
+			l.log.Debug("a name of this machine is of no use for a certificate", "error", err)
+			continue
+		}
+		here = append(here, plain...)
+	}
+	l.mu.Lock()
+	l.here = here
+	l.mu.Unlock()
+}
+
+func (l *local) renew(ctx context.Context) error {
+	if err := l.ensure(ctx, true); err != nil {
+		return errs.Wrap(errs.Internal, "no certificate could be issued; the log says why", err)
+	}
+	return nil
+}
+
+func (l *local) state() []Name {
+	names := l.names()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []Name
+	for _, name := range names {
+		err := l.root.Permits(name)
+		if err != nil && !slices.Contains(l.o.Names, name) {
+			continue // an address of the machine that is nothing to the home network
+		}
+		cert := l.cert
+		if cert != nil && !slices.Contains(namesIn(cert.Leaf), name) {
+			cert = nil
+		}
+		n := nameOf(name, cert, l.o.Now())
+		switch {
+		case err != nil:
+			n.LastError = err.Error()
+		case cert != nil:
+			n.Renews = plainTime(l.renewalOf(cert))
+		default:
+			n.trouble(l.wrong)
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+// addrOf is the IP address of a connection's end, "" if it has none.
+func addrOf(a net.Addr) string {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		if ip, ok := netip.AddrFromSlice(tcp.IP); ok {
+			return ip.Unmap().String()
+		}
+	}
+	return ""
+}

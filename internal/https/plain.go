@@ -1,0 +1,102 @@
+package https
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// Plain is what answers on the listener without TLS. But in mode Off, which leaves all to next, it answers an ACME authority's
+// challenges, and sends all others to https; next has what must be answered without it: health checks, which have no certificate to
+// verify, and in mode Local the page that says how to trust this server.
+func (h *HTTPS) Plain(next http.Handler) http.Handler {
+	if h.source == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, port := hostOf(r.Host)
+		switch path := r.URL.Path; {
+		case path == "/healthz", h.o.Mode == Local && (path == "/trust" || strings.HasPrefix(path, "/trust/")):
+			next.ServeHTTP(w, r)
+			return
+		case h.o.Mode == Local && path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+			http.Redirect(w, r, "/trust", http.StatusFound)
+			return
+		}
+		if a, ok := h.source.(*acmeSource); ok && certmagic.LooksLikeHTTPChallenge(r) && h.mine(host, r) && a.issuer.HandleHTTPChallenge(w, r) {
+			return
+		}
+		if !h.mine(host, r) {
+			if host = h.someName(r); host == "" {
+				http.Error(w, "This server has no name that it could be reached by with https.", http.StatusMisdirectedRequest)
+				return
+			}
+		}
+		target := r.URL.EscapedPath()
+		if !strings.HasPrefix(target, "/") {
+			target = "/" // OPTIONS *
+		}
+		if r.URL.RawQuery != "" {
+			target += "?" + r.URL.RawQuery
+		}
+		w.Header().Set("Cache-Control", "no-store") // the mode may change
+		http.Redirect(w, r, "https://"+h.authority(host, port)+target, http.StatusPermanentRedirect)
+	})
+}
+
+// authority is a host with the port that its TLS is at. Who came to our own port goes to our own; who came to another one, such as a
+// router's, goes to https's, because the router's is not known here.
+func (h *HTTPS) authority(host string, port uint16) string {
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port != h.plainPort || h.securePort == 443 || h.securePort == 0 {
+		return host
+	}
+	return host + ":" + strconv.Itoa(int(h.securePort))
+}
+
+// mine reports whether a host that a client names is one that may stand in a redirection: a name of this server, and in mode Local
+// also an address of a home network, which clients behind a router or a container's bridge know it by.
+func (h *HTTPS) mine(host string, r *http.Request) bool {
+	for _, name := range h.Names() {
+		if covers(name, host) {
+			return true
+		}
+	}
+	if l, ok := h.source.(*local); ok {
+		_, err := netip.ParseAddr(host)
+		return err == nil && l.root.Permits(host) == nil || host == "localhost"
+	}
+	return false
+}
+
+// someName is what this server is reached by: its first name, or the address that the client came to.
+func (h *HTTPS) someName(r *http.Request) string {
+	for _, name := range h.Names() {
+		if !strings.HasPrefix(name, "*.") {
+			return name
+		}
+	}
+	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && h.o.Mode != ACME {
+		return addrOf(a)
+	}
+	return ""
+}
+
+// hostOf takes a Host header apart.
+func hostOf(s string) (host string, port uint16) {
+	host, port = s, 80
+	if h, p, err := net.SplitHostPort(s); err == nil {
+		host = h
+		if n, err := strconv.ParseUint(p, 10, 16); err == nil {
+			port = uint16(n)
+		}
+	}
+	host = strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
+	return host, port
+}
