@@ -1,0 +1,169 @@
+package service_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"croft/internal/needs"
+	"croft/internal/service"
+)
+
+func TestInstall(t *testing.T) {
+	m := newMachine(t)
+	one, two := programs(t)
+	m.mustInstall(one, "installed")
+	token := m.data()
+	for path, mode := range map[string]fs.FileMode{
+		m.Binary: 0o755, m.Config: 0o640, m.Folder: fs.ModeDir | 0o700, m.DataFile: 0o600,
+	} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
+			t.Errorf("%s: %v, %v; want %v", path, info.Mode(), err, mode)
+		}
+	}
+
+	before := m.tree()
+	m.mustInstall(one, "nothing")
+	if d := cmp.Diff(before, m.tree()); d != "" {
+		t.Errorf("a second install changed something: %s", d)
+	}
+	write(t, m.sup.unit, []byte("spoilt"))
+	m.mustInstall(one, "repaired")
+	if err := m.sup.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m.mustInstall(one, "repaired")
+	if d := cmp.Diff(before, m.tree()); d != "" {
+		t.Errorf("after a repair: %s", d)
+	}
+
+	done := m.mustInstall(two, "upgraded")
+	if m.data() != token {
+		t.Error("the upgrade lost the data")
+	}
+	if _, err := os.Stat(done.Copy); err != nil || done.Program != m.Previous {
+		t.Errorf("kept: %+v, %v", done, err)
+	}
+	m.mustInstall(one, "upgraded")
+	m.mustInstall(two, "upgraded")
+	if copies, _ := filepath.Glob(filepath.Join(m.Folder, "croft-before-*")); len(copies) > 2 {
+		t.Errorf("too many copies are kept: %v", copies)
+	}
+
+	// Without purge the data stays, and the next install finds it.
+	if err := service.New(m.Options).Uninstall(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{m.Binary, m.Previous, m.sup.unit} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left after uninstall: %v", path, err)
+		}
+	}
+	m.mustInstall(one, "installed")
+	if m.data() != token {
+		t.Error("an install on kept data has other data")
+	}
+	if err := service.New(m.Options).Uninstall(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{m.Folder, filepath.Dir(m.Config), m.Binary} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left after purge: %v", path, err)
+		}
+	}
+	if err := service.New(m.Options).Uninstall(t.Context(), false); !errors.Is(err, service.ErrNotInstalled) {
+		t.Errorf("uninstall of nothing: %v", err)
+	}
+}
+
+// Who is not ours is left alone.
+func TestOthers(t *testing.T) {
+	one, _ := programs(t)
+	for _, owner := range []string{"foreign", "package"} {
+		m := newMachine(t)
+		write(t, m.sup.unit, []byte(owner))
+		before := m.tree()
+		if _, err := m.install(one); err == nil || owner == "package" != errors.Is(err, service.ErrPackage) {
+			t.Errorf("%s: install: %v", owner, err)
+		}
+		if err := service.New(m.Options).Uninstall(t.Context(), true); err == nil {
+			t.Errorf("%s: it was uninstalled", owner)
+		}
+		if d := cmp.Diff(before, m.tree()); d != "" {
+			t.Errorf("%s: %s", owner, d)
+		}
+	}
+
+	m := newMachine(t)
+	if err := os.Mkdir(filepath.Dir(m.Binary), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, m.Binary, []byte("#!/bin/sh\necho an editor\n"))
+	before := m.tree()
+	if _, err := m.install(one); err == nil || !strings.Contains(err.Error(), "another program") {
+		t.Errorf("over another program: %v", err)
+	}
+	if _, err := m.install(m.sup.unit); err == nil {
+		t.Error("what is no program was installed")
+	}
+	if d := cmp.Diff(before, m.tree()); d != "" {
+		t.Error(d)
+	}
+}
+
+// A program that does not come to serve is taken back, with all that it did to the data.
+func TestUpgradeTakenBack(t *testing.T) {
+	one, two := programs(t)
+	for name, program := range map[string]string{
+		"exits":  "echo 'no such luck' >&2; exit 1",
+		"hangs":  "exec sleep 1000",
+		"spoils": `echo 'a format of another time' >"$(sed -n 's/^data = "\(.*\)"/\1/p' "$3")"; exit 1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.mustInstall(one, "installed")
+			m.mustInstall(two, "upgraded") // so that there is an older one to bring back as well
+			token, before := m.data(), m.tree()
+			if name == "hangs" {
+				m.Answers = func() func() bool { return nil }
+			}
+			done, err := m.install(script(t, program))
+			if err == nil {
+				t.Fatalf("it was installed: %+v", done)
+			}
+			if !strings.Contains(err.Error(), "put back") || strings.Contains(err.Error(), "undone") {
+				t.Errorf("the error: %v", err)
+			}
+			if name == "exits" && !strings.Contains(err.Error(), "no such luck") {
+				t.Errorf("the error does not have the log: %v", err)
+			}
+			if m.data() != token {
+				t.Error("the data is another")
+			}
+			after := m.tree()
+			if name == "spoils" {
+				// What the restore put aside.
+				aside, _ := filepath.Glob(m.DataFile + ".before-restore-*")
+				if len(aside) != 1 {
+					t.Errorf("the restore kept %v", aside)
+				}
+				for _, path := range aside {
+					if err := os.Remove(path); err != nil {
+						t.Error(err)
+					}
+				}
+				after = m.tree()
+			}
+			if d := cmp.Diff(before, after); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}

@@ -1,0 +1,33 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/kardianos/service"
+)
+
+func underWindows() bool { return !service.Interactive() }
+
+// maxLog is how large the log file may be when the server starts; a larger one is put aside first.
+const maxLog = 10 << 20
+
+// logToFile leads standard output and error, which lead nowhere in a service, to the log file.
+func logToFile() error {
+	path := logFile(System())
+	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
+		if err := os.Rename(path, path+".old"); err != nil {
+			return fmt.Errorf("put the log aside: %w", err)
+		}
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the log: %w", err)
+	}
+	*os.Stdout, *os.Stderr = *f, *f // who holds one of them already writes there as well
+	return nil
+}
