@@ -6,6 +6,17 @@ import (
 	"croft/internal/auth"
 )
 
+// setupToken tells the local operator the token that makes the first admin: null when there is one.
+func (q *request) setupToken() error {
+	var answer struct {
+		Token *string `json:"setup_token"`
+	}
+	if token := q.api.auth.SetupToken(); token != "" {
+		answer.Token = &token
+	}
+	return q.json(http.StatusOK, answer, nil)
+}
+
 func (q *request) setup(in auth.SetupIn) error {
 	s, err := q.api.auth.Setup(q.ctx, in, clientOf(q))
 	return q.json(http.StatusOK, s, err)

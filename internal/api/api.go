@@ -16,6 +16,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -23,24 +24,28 @@ import (
 
 	"croft/internal/auth"
 	"croft/internal/backup"
+	"croft/internal/https"
 	"croft/internal/records"
 	"croft/internal/settings"
 	"croft/internal/store"
 )
 
-// Options are what an API needs. All but the last four must be given.
+// Options are what an API needs. What stands after the first group may be left out.
 type Options struct {
 	Auth     *auth.Auth
 	Records  *records.Records
 	Settings *settings.Settings
 	Store    *store.DB
 	Backups  *backup.Backups
+	HTTPS    *https.HTTPS
 	Restores *backup.Restores // nil where no server can start again
 
 	Log         *slog.Logger  // nil for none
 	LogRequests bool          // one line in the log for each request
 	MaxBody     int64         // the largest body in bytes; 0 is DefaultMaxBody
 	RequestTime time.Duration // how long a request may take; 0 is DefaultRequestTime
+
+	TrustedProxies []netip.Prefix // whose word on where a request comes from is believed; an address is a network of one
 }
 
 // What holds when Options do not say.
@@ -56,6 +61,7 @@ type API struct {
 	settings *settings.Settings
 	store    *store.DB
 	backups  *backup.Backups
+	https    *https.HTTPS
 	restores *backup.Restores
 	checker  *backup.Checker
 
@@ -63,6 +69,8 @@ type API struct {
 	logRequests bool
 	maxBody     int64
 	requestTime time.Duration
+	hsts        []string // nil for none; shared between requests
+	proxies     proxies
 	fullLogged  atomic.Int64 // when the log last told of a full disk, in Unix nanoseconds
 
 	router  *httprouter.Router
@@ -74,7 +82,7 @@ func New(o Options) *API { return newAPI(o, routes) }
 
 func newAPI(o Options, table []route) *API {
 	a := &API{
-		auth: o.Auth, records: o.Records, settings: o.Settings, store: o.Store, backups: o.Backups, restores: o.Restores,
+		auth: o.Auth, records: o.Records, settings: o.Settings, store: o.Store, backups: o.Backups, https: o.HTTPS, restores: o.Restores,
 		log: o.Log, logRequests: o.LogRequests && o.Log != nil, maxBody: o.MaxBody, requestTime: o.RequestTime,
 	}
 	if a.log == nil {
@@ -86,6 +94,10 @@ func newAPI(o Options, table []route) *API {
 	if a.requestTime == 0 {
 		a.requestTime = DefaultRequestTime
 	}
+	if hsts := o.HTTPS.HSTS(); hsts != "" {
+		a.hsts = []string{hsts}
+	}
+	a.proxies.trust(o.TrustedProxies)
 	a.checker = backup.NewChecker(a.store)
 	a.metrics = newMeters(a.store, a.backups)
 	a.router = a.newRouter(table)
@@ -105,7 +117,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, local bool) {
 	q := a.begin(w, r, local)
 	defer q.end()
 	q.secure()
-	if !local && !hostAllowed(r.Host, a.settings.Get().HostNames) {
+	if !local && !q.hostAllowed() {
 		q.fail(misdirected())
 		return
 	}

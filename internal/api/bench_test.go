@@ -18,6 +18,7 @@ import (
 	"croft/internal/api"
 	"croft/internal/app/apptest"
 	"croft/internal/auth"
+	"croft/internal/https"
 	"croft/internal/records"
 	"croft/internal/settings"
 	"croft/internal/store"
@@ -118,7 +119,11 @@ func seedBench() *bench {
 	if err != nil {
 		return fail(err)
 	}
-	s.API = api.New(api.Options{Auth: accounts, Records: recs, Settings: set, Store: s.store})
+	off, err := https.New(s.store, https.Options{})
+	if err != nil {
+		return fail(err)
+	}
+	s.API = api.New(api.Options{Auth: accounts, Records: recs, Settings: set, Store: s.store, HTTPS: off})
 
 	var session struct{ Token string }
 	setup := fmt.Sprintf(`{"token":%q,"email":"a@example.com","password":"lantern-meadow-417"}`, accounts.SetupToken())

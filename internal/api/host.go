@@ -8,6 +8,16 @@ import (
 	"croft/internal/errs"
 )
 
+// hostAllowed reports whether the request's host is one that this server answers to. Where a proxy told it, the Host that the
+// proxy sent must be one as well: a proxy that passes Host on may pass on an X-Forwarded-Host that a page made up.
+func (q *request) hostAllowed() bool {
+	return q.api.answersTo(q.host) && (q.host == q.r.Host || q.api.answersTo(q.r.Host))
+}
+
+func (a *API) answersTo(host string) bool {
+	return hostAllowed(host, a.settings.Get().HostNames) || hostAllowed(host, a.https.Names())
+}
+
 // hostAllowed reports whether a Host is one that this server answers to: an IP address, localhost, a name without dots,
 // *.local, or a configured name. A page elsewhere that lets its own name point here (DNS rebinding) sends that name.
 func hostAllowed(host string, names []string) bool {
@@ -25,7 +35,13 @@ func hostAllowed(host string, names []string) bool {
 	if len(name) > len(".local") && strings.EqualFold(name[len(name)-len(".local"):], ".local") {
 		return true
 	}
-	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
+	return slices.ContainsFunc(names, func(n string) bool {
+		if domain, ok := strings.CutPrefix(n, "*."); ok {
+			first, rest, _ := strings.Cut(name, ".")
+			return first != "" && strings.EqualFold(domain, rest)
+		}
+		return strings.EqualFold(n, name)
+	})
 }
 
 // withoutPort takes the port and the brackets of an IPv6 address away.

@@ -93,5 +93,12 @@ func (q *request) health() error {
 	if err := q.api.store.Update(ctx, func(*store.Tx) error { return nil }); err != nil {
 		return errs.Wrap(errs.Busy, "the data file can't be written now; the log says why", err)
 	}
-	return q.raw(http.StatusOK, []byte(`{"status":"ok"}`), nil)
+	answer := struct {
+		Status string `json:"status"`
+		HTTPS  string `json:"https,omitempty"` // what is wrong with the certificates; the server works without
+	}{Status: "ok"}
+	if err := q.api.https.Healthy(); err != nil {
+		answer.HTTPS = err.Error()
+	}
+	return q.json(http.StatusOK, answer, nil)
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -28,7 +29,10 @@ type request struct {
 	http.ResponseWriter
 	api     *API
 	r       *http.Request
-	local   bool // it came by the local socket
+	local   bool       // it came by the local socket
+	host    string     // that the client asked for, with its port if there is one
+	tls     bool       // the client came by HTTPS
+	client  netip.Addr // as a proxy says; else address reads it from the connection
 	started time.Time
 	id      string
 	values  []string // room for this request's header values
@@ -67,6 +71,10 @@ func (a *API) begin(w http.ResponseWriter, r *http.Request, isLocal bool) *reque
 	q.values = make([]string, 0, 8)
 	q.meter = a.metrics.unrouted
 	q.caller = anonymous
+	q.host, q.tls = r.Host, r.TLS != nil
+	if !isLocal {
+		q.readForwarded()
+	}
 	return q
 }
 
@@ -133,6 +141,10 @@ func (q *request) logLine(took time.Duration) {
 		slog.Duration("took", took),
 		slog.String("request", q.id),
 		slog.String("caller", callerName(q.caller)),
+		slog.String("from", "-"),
+	}
+	if addr := q.address(); addr.IsValid() {
+		attrs[len(attrs)-1].Value = slog.StringValue(addr.String())
 	}
 	q.api.log.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs[:]...)
 }

@@ -36,6 +36,9 @@ func (q *request) secure() {
 	h["X-Frame-Options"] = valueDeny
 	h["Cache-Control"] = valueNoStore
 	h["Vary"] = valueVary
+	if q.api.hsts != nil && q.r.TLS != nil {
+		h["Strict-Transport-Security"] = q.api.hsts
+	}
 }
 
 // send sends an answer whose headers are set but for its length.

@@ -56,6 +56,7 @@ func (rt *route) pattern() string {
 // routes is the API: there is nothing else.
 var routes = []route{
 	take(http.MethodPost, "/setup", anyone, (*request).setup),
+	plain(http.MethodGet, "/setup", operator, (*request).setupToken),
 	take(http.MethodPost, "/auth/signup", anyone, (*request).signup),
 	take(http.MethodPost, "/auth/login", anyone, (*request).login),
 	plain(http.MethodPost, "/auth/logout", signedIn, (*request).logout),
@@ -78,6 +79,8 @@ var routes = []route{
 	plain(http.MethodDelete, "/invites/{id}", managers, (*request).revokeInvite),
 	plain(http.MethodGet, "/settings", managers, (*request).readSettings),
 	pass(http.MethodPatch, "/settings", managers, (*request).patchSettings),
+	plain(http.MethodGet, "/https", managers, (*request).httpsStatus),
+	brief(plain(http.MethodPost, "/https/renew", managers, (*request).httpsRenew)),
 	brief(plain(http.MethodPost, "/check", managers, (*request).check)),
 	brief(plain(http.MethodGet, "/backup", managers, (*request).sendBackup)),
 	plain(http.MethodGet, "/backups", managers, (*request).listBackups),
@@ -101,6 +104,9 @@ var routes = []route{
 	take(http.MethodPost, "/query/{collection}", byRule, (*request).query),
 
 	outside(plain(http.MethodGet, "/", anyone, (*request).home)),
+	outside(plain(http.MethodGet, "/trust", anyone, (*request).trust)),
+	outside(plain(http.MethodGet, "/trust/root.pem", anyone, (*request).trustCertificate)),
+	outside(plain(http.MethodGet, "/trust/root.mobileconfig", anyone, (*request).trustProfileFile)),
 	outside(plain(http.MethodGet, "/healthz", anyone, (*request).health)),
 	outside(plain(http.MethodGet, "/metrics", managers, (*request).meters)),
 }
@@ -159,5 +165,5 @@ func outside(rt route) route {
 
 // clientOf says where a request comes from.
 func clientOf(q *request) auth.Client {
-	return auth.Client{Addr: remoteAddr(q.r.RemoteAddr), Agent: q.header("User-Agent")}
+	return auth.Client{Addr: q.address(), Agent: q.header("User-Agent")}
 }

@@ -18,6 +18,7 @@ import (
 	"croft/internal/app/apptest"
 	"croft/internal/auth"
 	"croft/internal/config"
+	"croft/internal/https"
 	"croft/internal/records"
 	"croft/internal/settings"
 	"croft/internal/store"
@@ -47,6 +48,9 @@ func parts(t testing.TB, log io.Writer) api.Options {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closeIt(t, o.Records) })
+	if o.HTTPS, err = https.New(db, https.Options{}); err != nil {
+		t.Fatal(err)
+	}
 	return o
 }
 

@@ -112,7 +112,7 @@ func (q *request) mustBeSameOrigin() error {
 		return crossOrigin()
 	}
 	origin, err := url.Parse(q.header("Origin"))
-	if err != nil || origin.Host == "" || !strings.EqualFold(origin.Host, q.r.Host) || q.r.TLS != nil && origin.Scheme != "https" {
+	if err != nil || origin.Host == "" || !strings.EqualFold(origin.Host, q.host) || q.tls && origin.Scheme != "https" {
 		return crossOrigin()
 	}
 	return nil
@@ -127,7 +127,7 @@ func (q *request) mayHaveCookie() error {
 	if q.local {
 		return errs.At(errs.Invalid, "/cookie", "not_possible", "cookies are for browsers; the local socket has no use for one")
 	}
-	if q.r.TLS == nil && !isLoopbackName(withoutPort(q.r.Host)) {
+	if !q.tls && !isLoopbackName(withoutPort(q.host)) {
 		return errs.At(errs.Invalid, "/cookie", "not_possible", "browsers keep the cookie only over HTTPS, or when the address is localhost; use the token of a login without cookie, or open this server by HTTPS")
 	}
 	return q.mustBeSameOrigin()
@@ -154,7 +154,15 @@ func (q *request) clearCookie() {
 	}).String())
 }
 
-// remoteAddr is the address of a client; invalid for the local socket.
+// address is the address of the client; invalid for the local socket.
+func (q *request) address() netip.Addr {
+	if q.client.IsValid() {
+		return q.client
+	}
+	return remoteAddr(q.r.RemoteAddr)
+}
+
+// remoteAddr is the address at the other end of a connection.
 func remoteAddr(text string) netip.Addr {
 	if ap, err := netip.ParseAddrPort(text); err == nil {
 		return ap.Addr().Unmap()

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/alexedwards/argon2id"
@@ -19,8 +20,11 @@ import (
 	"croft/internal/auth"
 	"croft/internal/backup"
 	"croft/internal/config"
+	"croft/internal/https"
 	"croft/internal/identity"
+	"croft/internal/mdns"
 	"croft/internal/records"
+	"croft/internal/service"
 	"croft/internal/settings"
 	"croft/internal/store"
 )
@@ -31,6 +35,12 @@ type Options struct {
 
 	// Ready is called by Run when requests are answered.
 	Ready func(Serving)
+
+	// Supervisor is told how the server is; nil for nobody.
+	Supervisor *service.Notifier
+
+	// Command says that the App is for one command, and not run: what only a server needs may be missing.
+	Command bool
 
 	// Verify verifies a data file that is a copy before it is used, and one that is restored. nil for in this process.
 	Verify backup.Verifier
@@ -50,10 +60,13 @@ type App struct {
 	config   *config.Config
 	log      *slog.Logger
 	ready    func(Serving)
+	notify   *service.Notifier
 	store    *store.DB
 	auth     *auth.Auth
 	records  *records.Records
 	backups  *backup.Backups
+	https    *https.HTTPS
+	mdns     atomic.Pointer[mdns.Responder] // set by Run
 	restores *backup.Restores // nil unless Serve runs it
 	api      *api.API
 
@@ -64,7 +77,10 @@ var noLog = slog.New(slog.DiscardHandler)
 
 // New opens the data file that the config names, and makes it if there is none.
 func New(cfg *config.Config, o Options) (*App, error) {
-	a := &App{config: cfg, log: o.Log, ready: o.Ready, restores: o.restores}
+	a := &App{config: cfg, log: o.Log, ready: o.Ready, notify: o.Supervisor, restores: o.restores}
+	if a.notify == nil {
+		a.notify = new(service.Notifier)
+	}
 	if a.log == nil {
 		a.log = noLog
 	}
@@ -138,8 +154,16 @@ func (a *App) open(o Options) (err error) {
 	}
 	a.closers = append(a.closers, a.backups.Close)
 
+	if err := a.openHTTPS(o); err != nil {
+		return err
+	}
+	trusted, err := a.trusted()
+	if err != nil {
+		return err
+	}
 	a.api = api.New(api.Options{
-		Auth: a.auth, Records: a.records, Settings: set, Store: a.store, Backups: a.backups, Restores: o.restores,
+		Auth: a.auth, Records: a.records, Settings: set, Store: a.store, Backups: a.backups, HTTPS: a.https, Restores: o.restores,
+		TrustedProxies: trusted,
 		Log:         a.log,
 		LogRequests: a.config.Log.Requests,
 		MaxBody:     int64(a.config.Limits.Body),
@@ -156,6 +180,14 @@ func (a *App) Network() http.Handler { return a.api }
 
 // SetupToken is the one-time token that makes the first admin, or "" when it was used.
 func (a *App) SetupToken() string { return a.auth.SetupToken() }
+
+// alive returns nil while the server can answer. It doesn't write: a slow disk is no reason to be ended.
+func (a *App) alive(context.Context) error {
+	if err := a.store.Err(); err != nil {
+		return err
+	}
+	return a.store.View(func(*store.Tx) error { return nil })
+}
 
 // Close writes what is pending and closes the data file. It may be called once Run has returned, and more than once.
 func (a *App) Close() error {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"sync/atomic"
 
 	"croft/internal/backup"
 	"croft/internal/config"
+	"croft/internal/service"
 )
 
 // ErrRestart is what Run returns when the server is to start again on another file, which a restore put beside the data file.
@@ -22,22 +24,33 @@ func Serve(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	ready := o.Ready
 	o.Ready = func(s Serving) {
 		// Whatever port it was given, it answers there again.
-		if host, port, err := net.SplitHostPort(again.Listen); err == nil && port == "0" {
-			if tcp, ok := s.Addr.(*net.TCPAddr); ok {
-				again.Listen = net.JoinHostPort(host, strconv.Itoa(tcp.Port))
-			}
-		}
+		again.Listen = pinned(again.Listen, s.Addr)
+		again.HTTPS.Listen = pinned(again.HTTPS.Listen, s.Secure)
 		if ready != nil {
 			ready(s)
 		}
 	}
+	if o.Supervisor == nil {
+		o.Supervisor = new(service.Notifier)
+	}
+	o.Supervisor.Starting()
+	var current atomic.Pointer[App] // nil while a file is being opened, which takes as long as it takes
+	o.Supervisor.Alive(func(ctx context.Context) error {
+		if a := current.Load(); a != nil {
+			return a.alive(ctx)
+		}
+		return nil
+	})
 	o.restores = backup.NewRestores(cfg.Data, o.Verify, o.Log)
 	a, err := New(cfg, o)
 	if err != nil {
 		return err
 	}
 	for {
-		runErr, closeErr := a.Run(ctx), a.Close()
+		current.Store(a)
+		runErr := a.Run(ctx)
+		current.Store(nil)
+		closeErr := a.Close()
 		if !errors.Is(runErr, ErrRestart) {
 			return errors.Join(runErr, closeErr, o.restores.Close())
 		}
@@ -52,4 +65,13 @@ func Serve(ctx context.Context, cfg *config.Config, o Options) (err error) {
 			return err
 		}
 	}
+}
+
+// pinned is an address with the port that it was given, if it left that open.
+func pinned(listen string, at net.Addr) string {
+	host, port, err := net.SplitHostPort(listen)
+	if tcp, ok := at.(*net.TCPAddr); ok && err == nil && port == "0" {
+		return net.JoinHostPort(host, strconv.Itoa(tcp.Port))
+	}
+	return listen
 }

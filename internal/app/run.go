@@ -11,13 +11,18 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"croft/internal/https"
 )
 
 // Serving says where a server answers.
 type Serving struct {
-	Addr  net.Addr
-	URL   string // for a browser on this machine
-	Setup string // the link that makes the first admin, "" when there is one
+	Addr    net.Addr // of plain HTTP
+	Secure  net.Addr // of HTTPS; nil where that is off
+	URL     string   // for a browser on this machine
+	Network string   // for one elsewhere in the home network; "" when URL is for it too, or there is none
+	Trust   string   // where devices learn to trust this server's own authority; "" when it has none
+	Setup   string   // the link that makes the first admin, "" when there is one
 }
 
 // stopTime is how long a stop waits for the requests that run; systemd, for one, kills after 90 seconds.
@@ -39,8 +44,20 @@ func (a *App) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	servers := []*http.Server{a.server(a.api)}
+	servers := []*http.Server{a.server(a.https.Plain(a.api))}
 	listeners := []net.Listener{bound(listener, a.config.Limits.Connections)}
+	var secure net.Addr
+	if a.https.Mode() != https.Off {
+		l, err := listen(a.config.HTTPS.Listen, "--https-listen")
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		secure = l.Addr()
+		s := a.server(a.api)
+		s.TLSConfig = a.https.TLSConfig()
+		servers = append(servers, s)
+		listeners = append(listeners, bound(l, a.config.Limits.Connections))
+	}
 
 	// Without its socket the server still serves; only commands must wait until it has stopped.
 	socket, err := listenLocal(a.config.Data)
@@ -53,13 +70,24 @@ func (a *App) Run(ctx context.Context) error {
 
 	ended := make(chan error, len(servers))
 	for i, s := range servers {
-		go func() { ended <- s.Serve(listeners[i]) }()
+		go func() {
+			if s.TLSConfig != nil {
+				ended <- s.ServeTLS(listeners[i], "", "")
+			} else {
+				ended <- s.Serve(listeners[i])
+			}
+		}()
 	}
+	a.https.Listening(listener.Addr(), secure)
+	a.https.Start(context.Background()) // until Close
+	a.announce(listener.Addr(), secure)
+	at := a.serving(listener.Addr(), secure)
 	if a.ready != nil {
-		a.ready(a.serving(listener.Addr()))
+		a.ready(at)
 	}
+	a.notify.Ready("serving at " + at.URL)
 	a.backups.Start()
-	a.log.Info("serving", "address", listener.Addr().String(), "data", a.config.Data)
+	a.log.Info("serving", "address", listener.Addr().String(), "url", at.URL, "data", a.config.Data)
 
 	var cause error
 	running := len(servers)
@@ -71,6 +99,14 @@ func (a *App) Run(ctx context.Context) error {
 		cause = ErrRestart
 	case cause = <-ended:
 		running--
+	}
+	if !errors.Is(cause, ErrRestart) {
+		a.notify.Stopping()
+	}
+	if r := a.mdns.Load(); r != nil {
+		if err := r.Close(); err != nil {
+			a.log.Warn("the name in the home network can't be taken back", "error", err)
+		}
 	}
 	err = a.stop(servers)
 	for range running {
@@ -117,17 +153,6 @@ func (a *App) server(h http.Handler) *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // what clients do wrong
 	}
-}
-
-func (a *App) serving(addr net.Addr) Serving {
-	s := Serving{Addr: addr, URL: "http://" + addr.String()}
-	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
-		s.URL = fmt.Sprintf("http://localhost:%d", tcp.Port)
-	}
-	if token := a.auth.SetupToken(); token != "" {
-		s.Setup = s.URL + "/#setup=" + token
-	}
-	return s
 }
 
 // listen listens on an address, which a flag can change.

@@ -64,7 +64,7 @@ func (p *program) connect(ctx context.Context, cfg *config.Config) (*client, err
 	}
 	quiet := *cfg
 	quiet.Log.Requests = false
-	a, err := app.New(&quiet, app.Options{Log: newLog(quiet.Log, p.stderr, slog.LevelWarn), Verify: p.verifier(), Context: ctx})
+	a, err := app.New(&quiet, app.Options{Log: newLog(quiet.Log, p.stderr, slog.LevelWarn), Command: true, Verify: p.verifier(), Context: ctx})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, errors.New("stopped before the data file was open; nothing was changed")
@@ -78,9 +78,14 @@ func (p *program) connect(ctx context.Context, cfg *config.Config) (*client, err
 	return &client{transport: direct{a.Handler()}, close: a.Close}, nil
 }
 
-// call makes one request and returns the body of its answer. body is sent as JSON unless it is nil.
+// call makes one request of the API and returns the body of its answer. body is sent as JSON unless it is nil.
 // A refusal is an error of type *problem.
 func (c *client) call(ctx context.Context, method, path string, body any) ([]byte, error) {
+	return c.callAt(ctx, method, "/api/v1"+path, body)
+}
+
+// callAt is call for a path that may be outside the API's.
+func (c *client) callAt(ctx context.Context, method, path string, body any) ([]byte, error) {
 	var sent io.Reader
 	switch b := body.(type) {
 	case nil:
@@ -93,7 +98,7 @@ func (c *client) call(ctx context.Context, method, path string, body any) ([]byt
 		}
 		sent = bytes.NewReader(raw)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://localhost/api/v1"+path, sent)
+	req, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, sent)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"croft/internal/app"
 	"croft/internal/config"
+	"croft/internal/service"
 )
 
 func (p *program) serveCommand() *cobra.Command {
@@ -40,7 +41,11 @@ func (p *program) serve(ctx context.Context, cfg *config.Config) error {
 	for _, name := range cfg.Unknown {
 		log.Warn("a variable that no setting has is ignored", "variable", name)
 	}
-	return app.Serve(ctx, cfg, app.Options{Log: log, Ready: p.ready, Verify: p.verifier(), Context: ctx})
+	supervisor := service.Supervised()
+	defer supervisor.Close()
+	return service.Run(ctx, func(ctx context.Context) error {
+		return app.Serve(ctx, cfg, app.Options{Log: log, Ready: p.ready, Supervisor: supervisor, Verify: p.verifier(), Context: ctx})
+	})
 }
 
 // ready says where the server answers. The setup token is shown here and nowhere else.
@@ -57,10 +62,17 @@ func (p *program) ready(s app.Serving) {
 		return
 	}
 	fmt.Fprintf(p.stdout, "Croft answers at %s\n", s.URL)
-	if s.Setup != "" {
+	switch {
+	case s.Setup == "":
+	case service.Background():
+		fmt.Fprintln(p.stdout, `There is no admin yet. "sudo croft service status" shows the link to make one with, which has no place in a log.`)
+		return
+	default:
 		fmt.Fprintf(p.stdout, "Make the first admin with this link, which works once: %s\n", s.Setup)
 	}
-	fmt.Fprintln(p.stdout, "Stop it with Ctrl-C.")
+	if !service.Background() {
+		fmt.Fprintln(p.stdout, "Stop it with Ctrl-C.")
+	}
 }
 
 // newLog makes the log that the configuration describes, of lines that are at least this important.

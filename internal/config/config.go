@@ -74,7 +74,7 @@ type DNS struct {
 	TokenFile string   `toml:"token_file" optional:"true" doc:"A file, of mode 0600, with the token that the provider gave. CROFT_HTTPS_DNS_TOKEN can have the token itself instead."`
 	Server    string   `toml:"server" optional:"true" check:"address" example:"ns.example.org:53" doc:"For rfc2136: the name server, as host:port."`
 	Program   string   `toml:"program" optional:"true" doc:"For program: what to run. It gets present or cleanup, the entry's name, and its value."`
-	Resolvers []string `toml:"resolvers" check:"address" example:"9.9.9.9:53" doc:"The name servers that are asked whether the entry can be seen yet, as host:port. None are those of this machine."`
+	Resolvers []string `toml:"resolvers" check:"address" example:"ns1.example.org:53" doc:"The name servers that are asked whether the entry can be seen yet, as host:port: best the domain's own, because others remember for a while that it was not there. Without any, Croft finds them."`
 
 	Token string `toml:"token" secret:"true"`
 }
