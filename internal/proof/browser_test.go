@@ -1,0 +1,193 @@
+package proof
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"croft/internal/https/authority"
+	"croft/internal/needs"
+)
+
+// TestBrowser has Chromium open what Croft's own authority vouches for: without a warning where the root is trusted, and not at all
+// where it isn't. What a thief of the authority's key vouches for opens nowhere.
+func TestBrowser(t *testing.T) {
+	root, err := authority.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts := []string{"croft.local", "pi.lan", "127.0.0.1"}
+	ours, err := root.Issue(hosts, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := serveTLS(t, ours)
+	stolen := serveTLS(t, steal(t, root, "bank.example", "croft.local"))
+	permitted := serveTLS(t, steal(t, root, "croft.local")) // shows that nothing but the name is wrong with stolen
+
+	trusting := startBrowser(t, root)
+	for _, host := range hosts {
+		if title, err := trusting.open("https://" + host + ":" + port); title != host || err != nil {
+			t.Errorf("%s, with the root trusted: %q, %v", host, title, err)
+		}
+	}
+	// A name that the certificate is not for, and a certificate for a name that the authority may not vouch for.
+	if title, err := trusting.open("https://other.lan:" + port); !says(err, "ERR_CERT_COMMON_NAME_INVALID") {
+		t.Errorf("another name: %q, %v", title, err)
+	}
+	for _, host := range []string{"bank.example", "croft.local"} {
+		if title, err := trusting.open("https://" + host + ":" + stolen); !says(err, "ERR_CERT_INVALID") {
+			t.Errorf("a stolen key's %s: %q, %v", host, title, err)
+		}
+	}
+
+	if title, err := trusting.open("https://croft.local:" + permitted); title != "croft.local" || err != nil {
+		t.Errorf("a stolen key's certificate for home: %q, %v", title, err)
+	}
+
+	doubting := startBrowser(t, nil)
+	for _, host := range hosts {
+		if title, err := doubting.open("https://" + host + ":" + port); !says(err, "ERR_CERT_AUTHORITY_INVALID") {
+			t.Errorf("%s, without the root trusted: %q, %v", host, title, err)
+		}
+	}
+}
+
+func says(err error, word string) bool { return err != nil && strings.Contains(err.Error(), word) }
+
+// serveTLS serves pages whose title is the host asked for.
+func serveTLS(t *testing.T, c *tls.Certificate) (port string) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, _ := net.SplitHostPort(r.Host)
+		fmt.Fprintf(w, "<!DOCTYPE html><title>%s</title>", host)
+	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that the browser ends, as it shall
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{*c}}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// steal makes a certificate with the key of an authority, as it stands in the data file.
+func steal(t *testing.T, root *authority.Root, names ...string) *tls.Certificate {
+	t.Helper()
+	var blocks []*pem.Block
+	for rest := root.Bytes(); len(rest) > 0; {
+		var b *pem.Block
+		b, rest = pem.Decode(rest)
+		blocks = append(blocks, b)
+	}
+	issuer, err := x509.ParseCertificate(blocks[1].Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(blocks[2].Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		DNSNames: names, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(0, 1, 0),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, issuer, &own.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{leaf, issuer.Raw}, PrivateKey: own}
+}
+
+// A browser is a Chromium with a home of its own.
+type browser struct{ tab context.Context }
+
+// startBrowser starts a Chromium that trusts a root; nil for none. It ends with the test.
+func startBrowser(t *testing.T, root *authority.Root) *browser {
+	t.Helper()
+	program := needs.Program(t, "chromium")
+	// Not t.TempDir: Chromium has a socket in its temporary directory, whose path must be short.
+	home, err := os.MkdirTemp("/tmp", "croft-browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(home); err != nil {
+			t.Errorf("the browser's files: %v", err)
+		}
+	})
+	if root != nil {
+		trustIn(t, home, root)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	ctx, stop := chromedp.NewExecAllocator(ctx,
+		chromedp.ExecPath(program), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("no-proxy-server", true),
+		chromedp.Flag("host-resolver-rules", "MAP * 127.0.0.1, EXCLUDE 127.0.0.1"),
+		chromedp.UserDataDir(filepath.Join(home, "profile")),
+		chromedp.Env("HOME="+home, "XDG_DATA_HOME=", "XDG_CONFIG_HOME=", "TMPDIR="+home, "DBUS_SESSION_BUS_ADDRESS=disabled:"),
+	)
+	t.Cleanup(stop)
+	tab, closeTab := chromedp.NewContext(ctx)
+	t.Cleanup(func() {
+		if err := chromedp.Cancel(tab); err != nil {
+			t.Logf("end the browser: %v", err)
+		}
+		closeTab()
+	})
+	if err := chromedp.Do(tab); err != nil {
+		t.Fatalf("start %s: %v", program, err)
+	}
+	return &browser{tab}
+}
+
+// trustIn does what the page for Linux says.
+func trustIn(t *testing.T, home string, root *authority.Root) {
+	t.Helper()
+	certutil := needs.Program(t, "certutil")
+	file, db := filepath.Join(home, "root.crt"), filepath.Join(home, ".pki", "nssdb")
+	if err := os.MkdirAll(db, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, root.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"-N", "--empty-password"}, {"-A", "-t", "C,,", "-n", root.Name(), "-i", file}} {
+		if out, err := exec.Command(certutil, append([]string{"-d", "sql:" + db}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("certutil %v: %v\n%s", args, err, out)
+		}
+	}
+}
+
+// open opens an address, and returns the page's title. Where the browser warns instead, that is the error.
+func (b *browser) open(url string) (title string, err error) {
+	if err := chromedp.Do(b.tab, chromedp.Navigate(url)); err != nil {
+		return "", err
+	}
+	return chromedp.Run(b.tab, chromedp.Title())
+}
