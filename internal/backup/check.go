@@ -10,6 +10,7 @@ import (
 
 	"croft/internal/auth"
 	"croft/internal/errs"
+	"croft/internal/https"
 	"croft/internal/identity"
 	"croft/internal/records"
 	"croft/internal/settings"
@@ -91,6 +92,9 @@ var parts = []struct {
 		found, err := auth.Check(ctx, tx, report)
 		r.Users, r.Sessions, r.Tokens, r.Invites = found.Users, found.Sessions, found.Tokens, found.Invites
 		return err
+	}},
+	{"certificates", func(_ context.Context, tx *store.Tx, _ *Report, report func(where, what string)) error {
+		return https.Check(tx, report)
 	}},
 	{"backups", func(_ context.Context, tx *store.Tx, _ *Report, report func(where, what string)) error {
 		return checkResults(tx, report)

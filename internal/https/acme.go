@@ -121,13 +121,15 @@ func acmeFaults(o *Options) error {
 	}
 	public := strings.Contains(o.Directory, "letsencrypt.org")
 	for _, name := range o.Names {
-		ip, err := netip.ParseAddr(name)
+		_, err := netip.ParseAddr(name)
 		switch {
 		case strings.HasPrefix(name, "*.") && o.Challenge != ChallengeDNS:
 			return fmt.Errorf("https.names: a certificate for %s can only be had by DNS: set https.challenge to dns and https.dns.provider to who has the domain's DNS", name)
-		case err == nil && ip.IsValid() && o.Challenge == ChallengeDNS:
+		case err == nil && o.Challenge == ChallengeDNS:
 			return fmt.Errorf("https.names: %s is an address: a certificate for it can't be had by DNS", name)
-		case public && (!certmagic.SubjectQualifiesForPublicCert(name) || !strings.Contains(name, ".") && err != nil):
+		case public && err == nil:
+			return fmt.Errorf("https.names: %s is an address: Croft gets certificates from Let's Encrypt for domains only; use https.mode local at home", name)
+		case public && (!certmagic.SubjectQualifiesForPublicCert(name) || !strings.Contains(name, ".")):
 			return fmt.Errorf("https.names: %s is a name of a home network: no public authority gives a certificate for it; use https.mode local", name)
 		}
 	}
@@ -152,6 +154,11 @@ func (a *acmeSource) listening(plain, secure net.Addr) {
 	}
 	a.issuer.AltHTTPPort, a.issuer.DisableHTTPChallenge = int(a.plainPort), a.plainPort == 0
 	a.issuer.AltTLSALPNPort, a.issuer.DisableTLSALPNChallenge = int(a.securePort), a.securePort == 0
+}
+
+// asking reports whether an authority is being asked: only then is there a challenge that may be answered.
+func (a *acmeSource) asking() bool {
+	return slices.ContainsFunc(a.managed, func(m *managed) bool { return len(m.turn) > 0 })
 }
 
 func (a *acmeSource) names() []string { return a.o.Names }
@@ -445,16 +452,17 @@ func earlier(a, b time.Time) time.Time {
 
 // renew asks for all names at once. It goes on when the one who asked for it leaves.
 func (a *acmeSource) renew(ctx context.Context) error {
+	results := make(chan error, len(a.managed))
 	a.mu.Lock()
 	life := a.life
-	a.mu.Unlock()
-	if life == nil {
-		return errs.New(errs.Busy, "the server is starting; try again in a moment")
+	if life == nil || life.Err() != nil {
+		a.mu.Unlock()
+		return errs.New(errs.Busy, "the server is starting or stopping; try again in a moment")
 	}
-	results := make(chan error, len(a.managed))
 	for _, m := range a.managed {
 		a.running.Go(func() { results <- a.ask(life, m, true) })
 	}
+	a.mu.Unlock()
 	var failed error
 	for range a.managed {
 		select {

@@ -195,6 +195,11 @@ func (h *HTTPS) Names() []string {
 	return h.source.names()
 }
 
+// Answers reports whether a host is one of Names. It is in lower case, and without a port.
+func (h *HTTPS) Answers(host string) bool {
+	return slices.ContainsFunc(h.Names(), func(name string) bool { return covers(name, host) })
+}
+
 // HSTS is the value of the header Strict-Transport-Security, or "" for none: who has taken over a certificate by hand, or
 // trusts an authority at home, may have to go back.
 func (h *HTTPS) HSTS() string {
@@ -236,6 +241,9 @@ func (h *HTTPS) TLSConfig() *tls.Config {
 // certificate never fails for want of one: a handshake that ends lets the browser say what is wrong.
 func (h *HTTPS) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if a, ok := h.source.(*acmeSource); ok && isChallenge(hello) {
+		if !a.asking() {
+			return nil, errors.New("no ACME challenge is under way")
+		}
 		return a.config.GetCertificate(hello)
 	}
 	if h.source == nil {

@@ -27,10 +27,10 @@ func (h *HTTPS) Plain(next http.Handler) http.Handler {
 			http.Redirect(w, r, "/trust", http.StatusFound)
 			return
 		}
-		if a, ok := h.source.(*acmeSource); ok && certmagic.LooksLikeHTTPChallenge(r) && h.mine(host, r) && a.issuer.HandleHTTPChallenge(w, r) {
+		if a, ok := h.source.(*acmeSource); ok && certmagic.LooksLikeHTTPChallenge(r) && a.asking() && h.mine(host) && a.issuer.HandleHTTPChallenge(w, r) {
 			return
 		}
-		if !h.mine(host, r) {
+		if !h.mine(host) {
 			if host = h.someName(r); host == "" {
 				http.Error(w, "This server has no name that it could be reached by with https.", http.StatusMisdirectedRequest)
 				return
@@ -62,11 +62,9 @@ func (h *HTTPS) authority(host string, port uint16) string {
 
 // mine reports whether a host that a client names is one that may stand in a redirection: a name of this server, and in mode Local
 // also an address of a home network, which clients behind a router or a container's bridge know it by.
-func (h *HTTPS) mine(host string, r *http.Request) bool {
-	for _, name := range h.Names() {
-		if covers(name, host) {
-			return true
-		}
+func (h *HTTPS) mine(host string) bool {
+	if h.Answers(host) {
+		return true
 	}
 	if l, ok := h.source.(*local); ok {
 		_, err := netip.ParseAddr(host)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -21,6 +22,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"croft/internal/mdns"
 	"croft/internal/needs"
 )
@@ -30,17 +33,61 @@ const deadline = 60 * time.Second
 
 // The test binary is also the server that runs in another network namespace: its standard output says what it does, and when its
 // standard input ends it closes.
-const roleVariable = "MDNS_TEST_ROLE"
+const (
+	roleVariable = "MDNS_TEST_ROLE"
+	askVariable  = "MDNS_TEST_ASK" // or it asks for the address of a name
+)
 
 func TestMain(m *testing.M) {
-	if role := os.Getenv(roleVariable); role != "" {
-		if err := serve(role); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
+	var err error
+	switch role, name := os.Getenv(roleVariable), os.Getenv(askVariable); {
+	case role != "":
+		err = serve(role)
+	case name != "":
+		err = ask(name)
+	default:
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// ask prints what a resolver that knows nothing of multicast DNS is answered.
+func ask(name string) error {
+	conn, err := net.ListenUDP("udp4", nil)
+	if err != nil {
+		return err
+	}
+	m := new(dns.Msg)
+	m.SetQuestion(name, dns.TypeA)
+	wire, err := m.Pack()
+	if err != nil {
+		return err
+	}
+	if _, err := conn.WriteToUDPAddrPort(wire, netip.MustParseAddrPort("224.0.0.251:5353")); err != nil {
+		return err
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil { // the caller asks again
+		return err
+	}
+	buf := make([]byte, 9000)
+	n, err := conn.Read(buf)
+	if err != nil {
+		return err
+	}
+	reply := new(dns.Msg)
+	if err := reply.Unpack(buf[:n]); err != nil {
+		return err
+	}
+	if reply.Id != m.Id || len(reply.Question) != 1 || reply.Question[0] != m.Question[0] {
+		return fmt.Errorf("no answer to the question: %v", reply)
+	}
+	for _, rr := range reply.Answer {
+		fmt.Println(rr)
+	}
+	return nil
 }
 
 // A said is a line of the server's output.

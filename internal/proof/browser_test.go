@@ -1,12 +1,14 @@
 package proof
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -14,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,48 +30,104 @@ import (
 	"croft/internal/needs"
 )
 
-// TestBrowser has Chromium open what Croft's own authority vouches for: without a warning where the root is trusted, and not at all
-// where it isn't. What a thief of the authority's key vouches for opens nowhere.
+// TestBrowser has Chromium open a server that has an authority of its own: without a warning where the root is trusted, and not at
+// all where it isn't; and the page that says how to trust it, which says whether that is done.
 func TestBrowser(t *testing.T) {
-	root, err := authority.New(time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
+	home := startHome(t, "croft.local", "pi.lan")
 	hosts := []string{"croft.local", "pi.lan", "127.0.0.1"}
-	ours, err := root.Issue(hosts, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := serveTLS(t, ours)
-	stolen := serveTLS(t, steal(t, root, "bank.example", "croft.local"))
-	permitted := serveTLS(t, steal(t, root, "croft.local")) // shows that nothing but the name is wrong with stolen
+	const title, path = "Trust this Croft", "/trust"
 
-	trusting := startBrowser(t, root)
+	trusting := startBrowser(t, home.root)
 	for _, host := range hosts {
-		if title, err := trusting.open("https://" + host + ":" + port); title != host || err != nil {
-			t.Errorf("%s, with the root trusted: %q, %v", host, title, err)
+		if got, err := trusting.open("https://" + host + ":" + home.securePort + path); got != title || err != nil {
+			t.Errorf("%s, with the root trusted: %q, %v", host, got, err)
 		}
 	}
-	// A name that the certificate is not for, and a certificate for a name that the authority may not vouch for.
-	if title, err := trusting.open("https://other.lan:" + port); !says(err, "ERR_CERT_COMMON_NAME_INVALID") {
-		t.Errorf("another name: %q, %v", title, err)
+	if got, err := trusting.open("https://other.lan:" + home.securePort + path); !says(err, "ERR_CERT_COMMON_NAME_INVALID") {
+		t.Errorf("a name that the certificate is not for: %q, %v", got, err)
 	}
-	for _, host := range []string{"bank.example", "croft.local"} {
-		if title, err := trusting.open("https://" + host + ":" + stolen); !says(err, "ERR_CERT_INVALID") {
-			t.Errorf("a stolen key's %s: %q, %v", host, title, err)
-		}
-	}
-
-	if title, err := trusting.open("https://croft.local:" + permitted); title != "croft.local" || err != nil {
-		t.Errorf("a stolen key's certificate for home: %q, %v", title, err)
+	if said, err := trusting.verdict("http://croft.local:" + home.plainPort + path); !strings.HasPrefix(said, "Done") || err != nil {
+		t.Errorf("the page says %q, %v", said, err)
 	}
 
 	doubting := startBrowser(t, nil)
 	for _, host := range hosts {
-		if title, err := doubting.open("https://" + host + ":" + port); !says(err, "ERR_CERT_AUTHORITY_INVALID") {
-			t.Errorf("%s, without the root trusted: %q, %v", host, title, err)
+		if got, err := doubting.open("https://" + host + ":" + home.securePort + path); !says(err, "ERR_CERT_AUTHORITY_INVALID") {
+			t.Errorf("%s, without the root trusted: %q, %v", host, got, err)
 		}
 	}
+	if said, err := doubting.verdict("http://croft.local:" + home.plainPort); !strings.HasPrefix(said, "This device does not trust") || err != nil {
+		t.Errorf("the page says %q, %v", said, err)
+	}
+}
+
+// TestBrowserStolenKey has Chromium trust an authority whose key was stolen with the data file. What the thief can vouch for is of
+// no use outside a home.
+func TestBrowserStolenKey(t *testing.T) {
+	root, err := authority.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stolen := serveTLS(t, steal(t, root, "bank.example", "croft.local"))
+	permitted := serveTLS(t, steal(t, root, "croft.local")) // shows that nothing but the name is wrong with stolen
+	trusting := startBrowser(t, root.PEM())
+	for _, host := range []string{"bank.example", "croft.local"} {
+		if title, err := trusting.open("https://" + host + ":" + stolen); !says(err, "ERR_CERT_INVALID") {
+			t.Errorf("%s: %q, %v", host, title, err)
+		}
+	}
+	if title, err := trusting.open("https://croft.local:" + permitted); title != "croft.local" || err != nil {
+		t.Errorf("a certificate for home: %q, %v", title, err)
+	}
+}
+
+// A home is a croft serve with an authority of its own.
+type home struct {
+	root                  []byte // PEM
+	plainPort, securePort string
+}
+
+func startHome(t *testing.T, names ...string) home {
+	t.Helper()
+	needs.Program(t, "chromium") // before a server is built for it
+	data, bin := filepath.Join(t.TempDir(), "croft.db"), binary(t, croft)
+	s, err := launch(t, bin, data, needs.Program(t, "env"), "CROFT_HTTPS_MODE=local", "CROFT_HTTPS_LISTEN=127.0.0.1:0",
+		"CROFT_HTTPS_NAMES="+strings.Join(names, ","), "CROFT_MDNS_ENABLED=false")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, ok := <-s.first
+	if !ok {
+		<-s.ended
+		t.Fatalf("croft serve ended: %v\n%s", s.err, s.log.String())
+	}
+	var at struct{ Address, URL string }
+	if err := json.Unmarshal(line, &at); err != nil {
+		t.Fatalf("croft serve said %q: %v", line, err)
+	}
+	secure, err := url.Parse(at.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := home{securePort: secure.Port()}
+	if _, h.plainPort, err = net.SplitHostPort(at.Address); err != nil {
+		t.Fatal(err)
+	}
+
+	// The page offers what the command prints on the server's own machine.
+	answer, err := http.Get("http://" + at.Address + "/trust/root.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if h.root, err = io.ReadAll(answer.Body); err != nil {
+		t.Fatal(err)
+	}
+	printed, err := exec.Command(bin, "https", "root", "--data", data).Output()
+	if err != nil || !bytes.Equal(printed, h.root) {
+		t.Errorf("croft https root printed %q, %v; the page offers %q", printed, err, h.root)
+	}
+	return h
 }
 
 func says(err error, word string) bool { return err != nil && strings.Contains(err.Error(), word) }
@@ -125,10 +184,11 @@ func steal(t *testing.T, root *authority.Root, names ...string) *tls.Certificate
 // A browser is a Chromium with a home of its own.
 type browser struct{ tab context.Context }
 
-// startBrowser starts a Chromium that trusts a root; nil for none. It ends with the test.
-func startBrowser(t *testing.T, root *authority.Root) *browser {
+// startBrowser starts a Chromium that trusts a root, in PEM; nil for none. It ends with the test.
+func startBrowser(t *testing.T, root []byte) *browser {
 	t.Helper()
 	program := needs.Program(t, "chromium")
+
 	// Not t.TempDir: Chromium has a socket in its temporary directory, whose path must be short.
 	home, err := os.MkdirTemp("/tmp", "croft-browser-")
 	if err != nil {
@@ -167,17 +227,17 @@ func startBrowser(t *testing.T, root *authority.Root) *browser {
 }
 
 // trustIn does what the page for Linux says.
-func trustIn(t *testing.T, home string, root *authority.Root) {
+func trustIn(t *testing.T, home string, root []byte) {
 	t.Helper()
 	certutil := needs.Program(t, "certutil")
 	file, db := filepath.Join(home, "root.crt"), filepath.Join(home, ".pki", "nssdb")
 	if err := os.MkdirAll(db, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(file, root.PEM(), 0o600); err != nil {
+	if err := os.WriteFile(file, root, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"-N", "--empty-password"}, {"-A", "-t", "C,,", "-n", root.Name(), "-i", file}} {
+	for _, args := range [][]string{{"-N", "--empty-password"}, {"-A", "-t", "C,,", "-n", "Croft home authority", "-i", file}} {
 		if out, err := exec.Command(certutil, append([]string{"-d", "sql:" + db}, args...)...).CombinedOutput(); err != nil {
 			t.Fatalf("certutil %v: %v\n%s", args, err, out)
 		}
@@ -190,4 +250,13 @@ func (b *browser) open(url string) (title string, err error) {
 		return "", err
 	}
 	return chromedp.Run(b.tab, chromedp.Title())
+}
+
+// verdict opens the page that says how to trust a server, and returns what it says when it has looked whether that is done.
+func (b *browser) verdict(url string) (string, error) {
+	if err := chromedp.Do(b.tab, chromedp.Navigate(url)); err != nil {
+		return "", err
+	}
+	const look = `(() => { const said = document.getElementById("check").textContent; return said.startsWith("When") ? "" : said })()`
+	return chromedp.Run(b.tab, chromedp.Poll[string](look, chromedp.WithPollingTimeout(patience)))
 }

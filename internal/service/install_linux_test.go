@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -123,7 +124,7 @@ func TestUpgradeTakenBack(t *testing.T) {
 	one, two := programs(t)
 	for name, program := range map[string]string{
 		"exits":  "echo 'no such luck' >&2; exit 1",
-		"hangs":  "exec sleep 1000",
+		"hangs":  "echo hanging; exec sleep 1000", // and somebody presses Ctrl-C
 		"spoils": `echo 'a format of another time' >"$(sed -n 's/^data = "\(.*\)"/\1/p' "$3")"; exit 1`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,10 +132,16 @@ func TestUpgradeTakenBack(t *testing.T) {
 			m.mustInstall(one, "installed")
 			m.mustInstall(two, "upgraded") // so that there is an older one to bring back as well
 			token, before := m.data(), m.tree()
-			if name == "hangs" {
-				m.Answers = func() func() bool { return nil }
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			m.Answers = func(ctx context.Context) error {
+				if strings.Contains(m.sup.log.String(), "hanging") {
+					interrupt()
+				}
+				return m.answers(ctx)
 			}
-			done, err := m.install(script(t, program))
+			m.Program = script(t, program)
+			done, err := service.New(m.Options).Install(ctx)
 			if err == nil {
 				t.Fatalf("it was installed: %+v", done)
 			}
@@ -165,5 +172,136 @@ func TestUpgradeTakenBack(t *testing.T) {
 				t.Error(d)
 			}
 		})
+	}
+}
+
+// Whatever call of the supervisor fails, all is as it was before.
+func TestEachStepUndone(t *testing.T) {
+	one, two := programs(t)
+	t.Run("install", func(t *testing.T) {
+		m := newMachine(t)
+		before := m.tree()
+		for n := 1; ; n++ {
+			m.sup.calls, m.sup.failAt = 0, n
+			_, err := m.install(one)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, errInjected) {
+				t.Fatalf("call %d: %v", n, err)
+			}
+			if m.sup.running() {
+				t.Errorf("call %d: the server runs", n)
+			}
+			if d := cmp.Diff(before, m.tree()); d != "" {
+				t.Fatalf("call %d: %s", n, d)
+			}
+		}
+	})
+	t.Run("upgrade", func(t *testing.T) {
+		m := newMachine(t)
+		m.mustInstall(one, "installed")
+		token := m.data()
+		unit, err := os.ReadFile(m.sup.unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, m.sup.unit, append(unit, "# of an older Croft\n"...))
+		before := m.tree()
+		for n := 1; ; n++ {
+			m.sup.calls, m.sup.failAt = 0, n
+			_, err := m.install(two)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, errInjected) {
+				t.Fatalf("call %d: %v", n, err)
+			}
+			m.sup.failAt = 0
+			if m.data() != token {
+				t.Errorf("call %d: the data is another", n)
+			}
+			if d := cmp.Diff(before, m.tree()); d != "" {
+				t.Fatalf("call %d: %s", n, d)
+			}
+		}
+		if m.data() != token {
+			t.Error("the data is another")
+		}
+	})
+}
+
+// A disk that fills up, whenever it does, leaves all as it was.
+func TestFullDisk(t *testing.T) {
+	needs.Root(t)
+	one, two := programs(t)
+	info, err := os.Stat(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	if err := syscall.Mount("croft-test", root, "tmpfs", 0, "size=1g,mode=755"); err != nil {
+		needs.Skip(t, "a tmpfs can't be mounted: "+err.Error())
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(root, syscall.MNT_DETACH) }) // nothing else can be done about it
+	m := newMachineAt(t, root)
+	fill := func(leave int64) {
+		t.Helper()
+		var st syscall.Statfs_t
+		if err := syscall.Statfs(root, &st); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Create(filepath.Join(root, "full"))
+		if err == nil {
+			err = errors.Join(syscall.Fallocate(int(f.Fd()), 0, 0, int64(st.Bavail)*st.Bsize-leave), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	full := func(program string, room ...int64) {
+		t.Helper()
+		before := m.tree()
+		for _, leave := range room {
+			fill(leave)
+			if _, err := m.install(program); err == nil || !strings.Contains(err.Error(), "room") && !strings.Contains(err.Error(), "no space") {
+				t.Errorf("with room for %d bytes: %v", leave, err)
+			}
+			if err := os.Remove(filepath.Join(root, "full")); err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(before, m.tree()); d != "" {
+				t.Fatalf("with room for %d bytes: %s", leave, d)
+			}
+		}
+	}
+	full(one, 0, 64<<10, info.Size()/2, info.Size()+128<<10)
+	m.mustInstall(one, "installed")
+	token := m.data()
+	// The last is room for the program and not for the copy of the data.
+	full(two, 0, info.Size()/2, info.Size()+12<<10)
+	if m.data() != token {
+		t.Error("the data is another")
+	}
+}
+
+// An install and an upgrade of a server that takes its time is waited for.
+func TestPatience(t *testing.T) {
+	m := newMachine(t)
+	one, _ := programs(t)
+	asked := 0
+	m.Answers = func(ctx context.Context) error {
+		if asked++; asked < 3 {
+			return errors.New("not yet")
+		}
+		return m.answers(ctx)
+	}
+	m.mustInstall(one, "installed")
+
+	m.Answers = func(context.Context) error { return errors.New("never") }
+	m.Patience = time.Millisecond
+	err := service.New(m.Options).Restart(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "within") {
+		t.Errorf("a server that never answers: %v", err)
 	}
 }
