@@ -158,14 +158,19 @@ func (q *request) trustPage(root []byte, port int) error {
 	return nil
 }
 
-// secureOrigin is this server's HTTPS address by the name that the reader used.
+// secureOrigin is this server's HTTPS address by the name that the reader used. Who came to a port that is not our own came by way
+// of a router or a container's, which has HTTPS at its usual port or nowhere that we know of.
 func (q *request) secureOrigin(port int) string {
 	if q.tls {
 		return "https://" + q.host
 	}
-	host := withoutPort(q.host)
+	host, asked := withoutPort(q.host), "80"
+	if _, p, err := net.SplitHostPort(q.host); err == nil {
+		asked = p
+	}
+	own, _ := q.r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	switch {
-	case port != 443:
+	case port != 443 && own != nil && asked == strconv.Itoa(own.Port):
 		host = net.JoinHostPort(host, strconv.Itoa(port))
 	case strings.Contains(host, ":"):
 		host = "[" + host + "]"

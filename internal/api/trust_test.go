@@ -8,6 +8,7 @@ import (
 	"encoding/xml"
 	"html"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -16,13 +17,14 @@ import (
 	"time"
 
 	"croft/internal/api"
+	"croft/internal/app/apptest"
 	"croft/internal/https/authority"
 )
 
 // trustServer serves one of the three answers for a root.
 func trustServer(t *testing.T, what string, root []byte, port int, secure bool) *httptest.Server {
 	t.Helper()
-	s := httptest.NewUnstartedServer(api.NewWith(parts(t, nil), "/trust", func(w http.ResponseWriter, _ *http.Request) error {
+	s := httptest.NewUnstartedServer(api.NewWith(parts(t, nil), "/page", func(w http.ResponseWriter, _ *http.Request) error {
 		return api.Trust(w, what, root, port)
 	}))
 	s.EnableHTTP2 = false
@@ -37,7 +39,7 @@ func trustServer(t *testing.T, what string, root []byte, port int, secure bool) 
 
 func getTrust(t *testing.T, s *httptest.Server, host, agent string) (*http.Response, string) {
 	t.Helper()
-	r, err := http.NewRequest("GET", s.URL+"/trust", nil)
+	r, err := http.NewRequest("GET", s.URL+"/page", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +73,7 @@ func TestTrustPage(t *testing.T) {
 		t.Fatalf("status %d, %s: %s", r.StatusCode, r.Header.Get("Content-Type"), page)
 	}
 	for _, want := range []string{
-		root.Name(), `href="https://croft.local/"`, `data-origin="https://croft.local"`, "plain HTTP", "croft https root",
+		root.Name(), `href="https://croft.local/"`, `data-origin="https://croft.local"`, "plain HTTP", "croft https status",
 		"croft-root-" + root.Name()[len(root.Name())-4:] + ".crt", `href="/trust/root.pem"`, `href="/trust/root.mobileconfig"`, ">pi.example.org<",
 	} {
 		if !strings.Contains(page, want) {
@@ -106,19 +108,27 @@ func TestTrustPage(t *testing.T) {
 func TestTrustAddress(t *testing.T) {
 	root := newAuthority(t)
 	for _, c := range []struct {
-		host   string
-		port   int
+		host   string // PORT is the server's own
+		port   int    // of HTTPS
 		secure bool
 		want   string
 	}{
-		{"pi:8080", 443, false, "https://pi"},
-		{"192.168.1.20", 8443, false, "https://192.168.1.20:8443"},
-		{"[fd00::20]:80", 443, false, "https://[fd00::20]"},
-		{"[fd00::20]", 8443, false, "https://[fd00::20]:8443"},
+		{"pi:PORT", 443, false, "https://pi"},
+		{"192.168.1.20:PORT", 8443, false, "https://192.168.1.20:8443"},
+		{"[fd00::20]:PORT", 443, false, "https://[fd00::20]"},
+		{"[fd00::20]:PORT", 8443, false, "https://[fd00::20]:8443"},
 		{"croft.local:8443", 443, true, "https://croft.local:8443"},
 		{"a&b;c", 443, false, "https://a&b;c"},
+		// A router's ports are in front.
+		{"pi", 8443, false, "https://pi"},
+		{"[fd00::20]:81", 8443, false, "https://[fd00::20]"},
 	} {
-		_, page := getTrust(t, trustServer(t, "page", root.PEM(), c.port, c.secure), c.host, "")
+		server := trustServer(t, "page", root.PEM(), c.port, c.secure)
+		_, own, err := net.SplitHostPort(server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, page := getTrust(t, server, strings.Replace(c.host, "PORT", own, 1), "")
 		found := regexp.MustCompile(`data-origin="([^"]*)"`).FindStringSubmatch(page)
 		if found == nil || html.UnescapeString(found[1]) != c.want {
 			t.Errorf("%s leads to %q, not %s", c.host, found, c.want)
@@ -194,10 +204,10 @@ func TestTrustProfile(t *testing.T) {
 }
 
 func TestTrustElsewhere(t *testing.T) {
-	for _, what := range []string{"page", "root", "profile"} {
-		r, body := getTrust(t, trustServer(t, what, nil, 443, false), "croft.local", "")
-		if r.StatusCode != 404 || !strings.Contains(body, `"code":"not_found"`) || !strings.Contains(body, "https.mode") {
-			t.Errorf("%s: status %d: %s", what, r.StatusCode, body)
+	s := apptest.Start(t)
+	for _, path := range []string{"/trust", "/trust/root.pem", "/trust/root.mobileconfig"} {
+		if r := s.Client().Do("GET", path, nil).Want(t, 404); !strings.Contains(string(r.Body), `"code":"not_found"`) || !strings.Contains(string(r.Body), "https.mode") {
+			t.Errorf("%s: %s", path, r.Body)
 		}
 	}
 }

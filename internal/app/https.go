@@ -65,8 +65,11 @@ func (a *App) httpsOptions(o Options) (https.Options, error) {
 func (a *App) localNames() []string {
 	names := []string{"localhost", "127.0.0.1", "::1"}
 	if host, err := os.Hostname(); err == nil {
-		host, _, _ = strings.Cut(strings.ToLower(host), ".")
+		host, domain, _ := strings.Cut(strings.ToLower(host), ".")
 		names = append(names, host, host+".local")
+		if domain != "" {
+			names = append(names, host+"."+domain)
+		}
 	}
 	if a.config.MDNS.Enabled {
 		names = append(names, a.config.MDNS.Name+".local")

@@ -23,7 +23,7 @@ const (
 // into 24 lines. It is even, as two rows make one line.
 const quietZone = 2
 
-// maxQR is the most bytes of a text: it makes a code of 89 columns and 45 lines, and a larger one fits hardly any terminal.
+// maxQR is the most bytes of a text: it makes a code of 81 columns and 41 lines, and a larger one fits hardly any terminal.
 const maxQR = 512
 
 // printQR shows text as a QR code for a phone's camera, and tells whether it did: w must be a terminal that has room and colours.

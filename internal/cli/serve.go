@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
@@ -51,27 +52,56 @@ func (p *program) serve(ctx context.Context, cfg *config.Config) error {
 // ready says where the server answers. The setup token is shown here and nowhere else.
 func (p *program) ready(s app.Serving) {
 	if p.json {
-		line, err := json.Marshal(struct {
-			Address string `json:"address"`
-			URL     string `json:"url"`
-			Setup   string `json:"setup,omitzero"`
-		}{s.Addr.String(), s.URL, s.Setup})
-		if err == nil { // strings have a JSON form
-			fmt.Fprintf(p.stdout, "%s\n", line)
-		}
+		p.readyJSON(s)
 		return
 	}
 	fmt.Fprintf(p.stdout, "Croft answers at %s\n", s.URL)
+	if s.Network != "" {
+		fmt.Fprintf(p.stdout, "For other devices of this network: %s\n", s.Network)
+	}
+	if s.Trust != "" {
+		fmt.Fprintf(p.stdout, "Each device trusts it once, by the steps of this page: %s\n", s.Trust)
+	}
 	switch {
 	case s.Setup == "":
 	case service.Background():
 		fmt.Fprintln(p.stdout, `There is no admin yet. "sudo croft service status" shows the link to make one with, which has no place in a log.`)
-		return
 	default:
 		fmt.Fprintf(p.stdout, "Make the first admin with this link, which works once: %s\n", s.Setup)
+		p.phone(s)
 	}
 	if !service.Background() {
 		fmt.Fprintln(p.stdout, "Stop it with Ctrl-C.")
+	}
+}
+
+// phone shows the set-up link for a phone to scan, where a phone could reach it.
+func (p *program) phone(s app.Serving) {
+	if s.Network == "" {
+		return
+	}
+	link := s.Network + strings.TrimPrefix(s.Setup, s.URL)
+	fmt.Fprintf(p.stdout, "Or on another device: %s\n", link)
+	if printQR(p.stdout, link) {
+		fmt.Fprintln(p.stdout, "A phone's camera reads that link here.")
+	}
+}
+
+func (p *program) readyJSON(s app.Serving) {
+	secure := ""
+	if s.Secure != nil {
+		secure = s.Secure.String()
+	}
+	line, err := json.Marshal(struct {
+		Address string `json:"address"`
+		Secure  string `json:"https_address,omitzero"`
+		URL     string `json:"url"`
+		Network string `json:"network,omitzero"`
+		Trust   string `json:"trust,omitzero"`
+		Setup   string `json:"setup,omitzero"`
+	}{s.Addr.String(), secure, s.URL, s.Network, s.Trust, s.Setup})
+	if err == nil { // strings have a JSON form
+		fmt.Fprintf(p.stdout, "%s\n", line)
 	}
 }
 

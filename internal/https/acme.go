@@ -97,6 +97,7 @@ func newACME(h *HTTPS) (*acmeSource, error) {
 	a.issuer = certmagic.NewACMEIssuer(a.config, template)
 	a.issuer.TestCA = "" // retries are ours
 	a.config.Issuers = []certmagic.Issuer{a.issuer}
+	h.setNames(o.Names)
 	for _, name := range o.Names {
 		m, err := a.load(name)
 		if err != nil {
@@ -142,7 +143,7 @@ func (a *acmeSource) listening(plain, secure net.Addr) {
 	for _, addr := range []net.Addr{plain, secure} {
 		if tcp, ok := addr.(*net.TCPAddr); ok {
 			host := ""
-			if !tcp.IP.IsUnspecified() {
+			if len(tcp.IP) > 0 && !tcp.IP.IsUnspecified() {
 				host = tcp.IP.String()
 			}
 			hosts[host] = true
@@ -160,8 +161,6 @@ func (a *acmeSource) listening(plain, secure net.Addr) {
 func (a *acmeSource) asking() bool {
 	return slices.ContainsFunc(a.managed, func(m *managed) bool { return len(m.turn) > 0 })
 }
-
-func (a *acmeSource) names() []string { return a.o.Names }
 
 func (a *acmeSource) close() { a.cache.Stop() }
 
@@ -488,23 +487,4 @@ func (a *acmeSource) state() []Name {
 		out = append(out, n)
 	}
 	return out
-}
-
-// dnsSolver tells errors of the DNS provider from the authority's.
-type dnsSolver struct{ *certmagic.DNS01Solver }
-
-// Present sets the record.
-func (s dnsSolver) Present(ctx context.Context, c acme.Challenge) error {
-	if err := s.DNS01Solver.Present(ctx, c); err != nil {
-		return &dnsError{c.DNS01TXTRecordName(), false, err}
-	}
-	return nil
-}
-
-// Wait waits until the record is seen.
-func (s dnsSolver) Wait(ctx context.Context, c acme.Challenge) error {
-	if err := s.DNS01Solver.Wait(ctx, c); err != nil {
-		return &dnsError{c.DNS01TXTRecordName(), true, err}
-	}
-	return nil
 }

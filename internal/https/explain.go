@@ -17,16 +17,6 @@ import (
 	"croft/internal/store"
 )
 
-// A dnsError is about the record that DNS-01 needs.
-type dnsError struct {
-	record string
-	set    bool // it was set, but isn't seen
-	err    error
-}
-
-func (e *dnsError) Error() string { return e.record + ": " + e.err.Error() }
-func (e *dnsError) Unwrap() error { return e.err }
-
 // A clockError says that a certificate is there, but not for the time that this machine shows.
 type clockError struct{ text string }
 
@@ -71,7 +61,7 @@ func explain(err error, name, directory string, now time.Time) string {
 		return fmt.Sprintf("the DNS record %s was set, but can't be seen in DNS: %s. Its changes may take longer, or the zone is served elsewhere than at the provider that is configured; set https.dns.resolvers if this network's name servers answer for the domain differently",
 			dns.record, brief(dns.err))
 	case errors.As(err, &dns):
-		return fmt.Sprintf("the DNS record %s can't be set: %s. Check the provider's token, and that it may change this domain's zone", dns.record, brief(dns.err)) + retry
+		return fmt.Sprintf("the DNS record %s can't be set: %s. Check the provider's token, and that it may change this domain's zone; a new token is read when Croft starts again", dns.record, brief(dns.err))
 	case errors.As(err, &problem):
 		return explainProblem(problem, name, host)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:

@@ -37,6 +37,7 @@ func newFiles(h *HTTPS) (*files, error) {
 		return nil, errors.New("https mode files needs https.certificate and https.key: the paths of two PEM files")
 	}
 	f := &files{HTTPS: h}
+	h.setNames(h.o.Names)
 	f.read()
 	return f, nil
 }
@@ -90,6 +91,7 @@ func (f *files) read() error {
 	serving := f.cert != nil
 	f.mu.Unlock()
 	if cert != nil {
+		f.setNames(f.namesWith(cert))
 		f.log.Info("a certificate was read", "file", f.o.Certificate, "names", namesIn(cert.Leaf), "until", cert.Leaf.NotAfter)
 		if fault := validity(cert.Leaf, now); fault != "" {
 			f.log.Warn("the certificate isn't valid", "file", f.o.Certificate, "reason", fault)
@@ -139,13 +141,12 @@ func (f *files) certificate(*tls.ClientHelloInfo) *tls.Certificate {
 	return f.cert
 }
 
-func (f *files) names() []string {
+// namesWith are the names of the options and of a certificate.
+func (f *files) namesWith(cert *tls.Certificate) []string {
 	names := slices.Clone(f.o.Names)
-	if cert := f.certificate(nil); cert != nil {
-		for _, name := range namesIn(cert.Leaf) {
-			if name = strings.ToLower(name); !slices.Contains(names, name) {
-				names = append(names, name)
-			}
+	for _, name := range namesIn(cert.Leaf) {
+		if name = strings.ToLower(name); !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
 	return names
@@ -159,7 +160,7 @@ func (f *files) renew(context.Context) error {
 }
 
 func (f *files) state() []Name {
-	names := f.names()
+	names := f.Names()
 	if len(names) == 0 {
 		names = []string{f.o.Certificate}
 	}

@@ -25,6 +25,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -84,6 +85,9 @@ type HTTPS struct {
 
 	fallback func() (*tls.Certificate, error) // made once: signed by nobody
 
+	// What Names returns, which is asked at each request. The source makes another one when its names change.
+	named atomic.Pointer[[]string]
+
 	mu      sync.Mutex
 	life    context.Context // of what runs in the background; nil before Start. With mu
 	end     context.CancelFunc
@@ -95,7 +99,6 @@ type source interface {
 	start(ctx context.Context, run *sync.WaitGroup)
 	// certificate returns what is served to a client, nil if there is nothing.
 	certificate(*tls.ClientHelloInfo) *tls.Certificate
-	names() []string
 	// renew gets all certificates anew, and returns when it is done.
 	renew(ctx context.Context) error
 	state() []Name
@@ -187,13 +190,16 @@ func (h *HTTPS) Close() error {
 // Mode is the mode.
 func (h *HTTPS) Mode() string { return h.o.Mode }
 
-// Names are the host names and addresses that the server answers to; such as *.example.org stands for each name in its place.
+// Names are the host names and addresses that the server answers to; such as *.example.org stands for each name in its place. The
+// slice is shared, and never changed.
 func (h *HTTPS) Names() []string {
-	if h.source == nil {
-		return nil
+	if names := h.named.Load(); names != nil {
+		return *names
 	}
-	return h.source.names()
+	return nil
 }
+
+func (h *HTTPS) setNames(names []string) { h.named.Store(&names) }
 
 // Answers reports whether a host is one of Names. It is in lower case, and without a port.
 func (h *HTTPS) Answers(host string) bool {
@@ -209,9 +215,9 @@ func (h *HTTPS) HSTS() string {
 	return ""
 }
 
-// RootPEM is the certificate of Croft's own authority, nil but in mode Local.
+// RootPEM is the certificate of Croft's own authority, nil but in mode Local, and when that can't be used.
 func (h *HTTPS) RootPEM() []byte {
-	if l, ok := h.source.(*local); ok {
+	if l, ok := h.source.(*local); ok && l.root != nil {
 		return l.root.PEM()
 	}
 	return nil

@@ -57,7 +57,7 @@ func put(ctx context.Context, db *store.DB, key, value []byte) error {
 	})
 }
 
-// trouble reads what is stored of a name. What can't be read is no trouble: the check of the file tells of it.
+// troubleOf reads what is stored of a name. What can't be read is no trouble: the check of the file tells of it.
 func (h *HTTPS) troubleOf(name string) (t trouble) {
 	value, err := get(h.db, keyOf(kindTrouble, name))
 	if err != nil || value == nil || json.Unmarshal(value, &t) != nil {

@@ -20,22 +20,24 @@ import (
 // data file: a device that trusts the one, or made an exception for the other, is not asked again after a restart.
 type local struct {
 	*HTTPS
-	root *authority.Root
+	root *authority.Root // nil when it can't be used: nothing is issued then, by no other root either
 
 	turn sync.Mutex // held while a certificate is issued
 
 	mu    sync.Mutex
 	cert  *tls.Certificate
-	here  []string // what LocalNames said when a certificate was last looked at
 	met   []string // addresses of this machine that clients came to, the newest last
 	wrong trouble
 }
 
 func newLocal(h *HTTPS) (*local, error) {
 	l := &local{HTTPS: h}
+	l.look()
 	var err error
 	if l.root, err = h.openRoot(); err != nil {
-		return nil, err
+		l.wrong = trouble{Text: err.Error() + "; put that right, and start Croft again", At: h.o.Now()}
+		h.log.Error("browsers will warn: there is no authority for the home network", "error", err)
+		return l, nil
 	}
 	text, err := get(h.db, keyOf(kindLeaf, ""))
 	if err != nil {
@@ -59,12 +61,13 @@ func (h *HTTPS) openRoot() (*authority.Root, error) {
 		return nil, err
 	}
 	if text == nil {
-		made, err := authority.New(h.o.Now(), h.o.Names...)
+		made, err := authority.New(h.o.Now(), slices.Concat(h.o.Names, h.here())...)
 		if err != nil {
 			return nil, fmt.Errorf("make an authority for https mode local: %w", err)
 		}
 		text = made.Bytes()
-		err = h.db.Update(context.Background(), func(tx *store.Tx) error {
+		// As in put: it may also when little of the disk is left.
+		err = h.db.Reclaim(context.Background(), func(tx *store.Tx) error {
 			found, err := tx.Get(keyOf(kindRoot, ""))
 			if err != nil {
 				return err
@@ -101,6 +104,9 @@ func (l *local) issued(cert *tls.Certificate) bool {
 }
 
 func (l *local) start(ctx context.Context, run *sync.WaitGroup) {
+	if l.root == nil {
+		return
+	}
 	run.Go(func() {
 		tick := time.NewTicker(longest)
 		defer tick.Stop()
@@ -125,7 +131,7 @@ func (l *local) ensure(ctx context.Context, forced bool) error {
 	now := l.o.Now()
 	var names []string
 	var refused error
-	for _, name := range l.names() {
+	for _, name := range l.Names() {
 		if err := l.root.Permits(name); err == nil {
 			names = append(names, name)
 		} else if slices.Contains(l.o.Names, name) && refused == nil {
@@ -198,9 +204,9 @@ const maxMet = 32
 // certificate issues one for an address that the machine got since, when a client comes to it: without a name, since that is how browsers
 // ask for an address.
 func (l *local) certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
-	if hello.ServerName == "" && hello.Conn != nil {
+	if l.root != nil && hello.ServerName == "" && hello.Conn != nil {
 		ip := addrOf(hello.Conn.LocalAddr())
-		if ip != "" && l.root.Permits(ip) == nil && !slices.Contains(l.names(), ip) {
+		if ip != "" && l.root.Permits(ip) == nil && !slices.Contains(l.Names(), ip) {
 			l.mu.Lock()
 			if !slices.Contains(l.met, ip) {
 				l.met = append(l.met, ip)
@@ -215,38 +221,40 @@ func (l *local) certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
 	return l.cert
 }
 
-func (l *local) names() []string {
+// look asks the machine for its addresses and names, which are then among Names.
+func (l *local) look() {
+	here := l.here()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var names []string
-	for _, name := range slices.Concat(l.o.Names, l.here, l.met) {
+	for _, name := range slices.Concat(l.o.Names, here, l.met) {
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
-	return names
+	l.setNames(names)
 }
 
-// look asks the machine for its addresses and names.
-func (l *local) look() {
-	if l.o.LocalNames == nil {
-		return
+// here is what LocalNames says, but for what is of no use.
+func (h *HTTPS) here() (here []string) {
+	if h.o.LocalNames == nil {
+		return nil
 	}
-	var here []string
-	for _, name := range l.o.LocalNames() {
+	for _, name := range h.o.LocalNames() {
 		plain, err := namesOf([]string{name})
 		if err != nil {
-			l.log.Debug("a name of this machine is of no use for a certificate", "error", err)
+			h.log.Debug("a name of this machine is of no use for a certificate", "error", err)
 			continue
 		}
 		here = append(here, plain...)
 	}
-	l.mu.Lock()
-	l.here = here
-	l.mu.Unlock()
+	return here
 }
 
 func (l *local) renew(ctx context.Context) error {
+	if l.root == nil {
+		return errs.New(errs.Conflict, l.wrong.Text)
+	}
 	if err := l.ensure(ctx, true); err != nil {
 		return errs.Wrap(errs.Internal, "no certificate could be issued; the log says why", err)
 	}
@@ -254,11 +262,20 @@ func (l *local) renew(ctx context.Context) error {
 }
 
 func (l *local) state() []Name {
-	names := l.names()
+	names := l.Names()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.root == nil && len(names) == 0 {
+		names = []string{"localhost"}
+	}
 	var out []Name
 	for _, name := range names {
+		if l.root == nil {
+			n := nameOf(name, nil, l.o.Now())
+			n.trouble(l.wrong)
+			out = append(out, n)
+			continue
+		}
 		err := l.root.Permits(name)
 		if err != nil && !slices.Contains(l.o.Names, name) {
 			continue // an address of the machine that is nothing to the home network

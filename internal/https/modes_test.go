@@ -150,7 +150,7 @@ func TestLocal(t *testing.T) {
 	db := storetest.New(t)
 	s := newSite(t)
 	var mu sync.Mutex
-	here := []string{"192.168.7.5", "fe80::1%eth0", "2001:db8::1"}
+	here := []string{"192.168.7.5", "fe80::1%eth0", "2001:db8::1", "pi", "no name"}
 	now := time.Now()
 	o := https.Options{
 		Mode: https.Local, Names: []string{"croft.local", "Pi.lan", "10.0.0.9"},
@@ -167,7 +167,7 @@ func TestLocal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"croft.local", "pi.lan", "10.0.0.9", "192.168.7.5", "fe80::1"} {
+	for _, name := range []string{"croft.local", "pi.lan", "10.0.0.9", "192.168.7.5", "fe80::1", "pi"} {
 		if err := first.VerifyHostname(name); err != nil {
 			t.Error(err)
 		}
@@ -189,7 +189,7 @@ func TestLocal(t *testing.T) {
 		t.Errorf("%v, %v", second.IPAddresses, err)
 	}
 	status, err := h.Status(t.Context(), operator)
-	if err != nil || !status.Healthy || len(status.Names) != 6 || !strings.Contains(status.RootFingerprint, ":") {
+	if err != nil || !status.Healthy || len(status.Names) != 7 || !strings.Contains(status.RootFingerprint, ":") {
 		t.Errorf("%+v, %v", status, err)
 	}
 
@@ -282,6 +282,7 @@ func TestPlain(t *testing.T) {
 		{"local, front", local, "GET", "croft.local", "/", "/trust"},
 		{"local, trust", local, "GET", "croft.local", "/trust", "next"},
 		{"local, root", local, "GET", "192.168.1.5", "/trust/root.pem", "next"},
+		{"local, profile", local, "GET", "192.168.1.5", "/trust/root.mobileconfig", "next"},
 		{"local, address", local, "GET", "192.168.1.5", "/x", "https://192.168.1.5/x"},
 		{"local, IPv6", local, "GET", "[fd00::1]:" + plain, "/x", "https://[fd00::1]:" + secure + "/x"},
 		{"local, address of the internet", local, "GET", "203.0.113.5", "/x", "https://croft.local/x"},
@@ -438,8 +439,42 @@ func TestCheck(t *testing.T) {
 	if err != nil || len(want) > 0 {
 		t.Errorf("%d faults, not %v; %v", found, want, err)
 	}
-	// What can't be read doesn't keep the server from starting, but for the authority: another one would not be trusted.
-	if _, err := https.New(db, https.Options{Mode: https.Local}); err == nil || !strings.Contains(err.Error(), "authority") {
-		t.Errorf("local mode with a damaged authority: %v", err)
+	// What can't be read doesn't keep the server from starting; but no other root is made, which nobody would trust.
+	s := newSite(t)
+	h := s.start(db, https.Options{Mode: https.Local})
+	if err := h.Healthy(); err == nil || !strings.Contains(err.Error(), "authority") || h.RootPEM() != nil {
+		t.Errorf("with a damaged authority: %v", err)
+	}
+	if err := h.Renew(t.Context(), operator); err == nil || !strings.Contains(err.Error(), "start Croft again") {
+		t.Errorf("renew with a damaged authority: %v", err)
+	}
+	if leaf, _ := s.served("croft.local", nil); !strings.Contains(leaf.Subject.CommonName, "no certificate") {
+		t.Errorf("with a damaged authority %v is served", leaf.Subject)
+	}
+}
+
+// A server whose disk is nearly full gets its certificates.
+func TestReserve(t *testing.T) {
+	db, err := store.Open(filepath.Join(t.TempDir(), "croft.db"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := db.Path()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if db, err = store.Open(path, store.Options{Reserve: 1 << 60}); err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Update(t.Context(), func(tx *store.Tx) error { return tx.Put(store.HTTPS.Key([]byte("z")), nil) }); !errors.Is(err, store.ErrDiskFull) {
+		t.Skipf("there is no reserve on this system: %v", err)
+	}
+	if err := https.NewStorage(db).Store(t.Context(), "a", []byte("b")); err != nil {
+		t.Error(err)
+	}
+	h, err := https.New(db, https.Options{Mode: https.Local})
+	if err != nil || h.Healthy() != nil || h.RootPEM() == nil {
+		t.Errorf("%v", err)
 	}
 }

@@ -66,7 +66,7 @@ func (h *HTTPS) mine(host string) bool {
 	if h.Answers(host) {
 		return true
 	}
-	if l, ok := h.source.(*local); ok {
+	if l, ok := h.source.(*local); ok && l.root != nil {
 		_, err := netip.ParseAddr(host)
 		return err == nil && l.root.Permits(host) == nil || host == "localhost"
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"croft/internal/errs"
@@ -61,7 +62,7 @@ func (n *Name) trouble(t trouble) {
 func issuerOf(leaf *x509.Certificate) string {
 	who := leaf.Issuer
 	switch {
-	case who.CommonName != "" && len(who.Organization) > 0 && who.Organization[0] != who.CommonName:
+	case who.CommonName != "" && len(who.Organization) > 0 && !strings.HasPrefix(who.CommonName, who.Organization[0]):
 		return who.Organization[0] + " " + who.CommonName
 	case who.CommonName != "":
 		return who.CommonName
@@ -86,7 +87,7 @@ func (h *HTTPS) Status(_ context.Context, c *identity.Caller) (*Status, error) {
 	if h.o.Mode == ACME {
 		s.Directory = h.o.Directory
 	}
-	if l, ok := h.source.(*local); ok {
+	if l, ok := h.source.(*local); ok && l.root != nil {
 		s.RootFingerprint = l.root.Fingerprint()
 	}
 	if h.source != nil {

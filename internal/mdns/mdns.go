@@ -33,8 +33,8 @@ type Options struct {
 // A Responder answers for the name until it is closed.
 type Responder struct {
 	options Options
-	machine string // as the service's name calls this machine
-	words   [][]byte
+	machine string   // as the service's name calls this machine
+	words   [][]byte // see concerned
 	log     *slog.Logger
 
 	packets chan packet
@@ -57,12 +57,14 @@ type Responder struct {
 	told      map[string]string        // by interface: the last trouble that was logged
 }
 
-var label = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,58}[A-Za-z0-9])?$`)
+const maxLabel = 63 // bytes
+
+var label = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
 // Start begins to answer, in the background: it takes a second until the name is known to be free, and without a network it waits for one.
 func Start(o Options) (*Responder, error) {
 	if !label.MatchString(o.Name) {
-		return nil, fmt.Errorf("%q is no name for the home network: use letters, digits and hyphens, at most 60", o.Name)
+		return nil, fmt.Errorf("%q is no name for the home network: use letters, digits and hyphens, at most 63", o.Name)
 	}
 	if o.Port < 1 || o.Port > 65535 {
 		return nil, fmt.Errorf("there is no port %d", o.Port)
@@ -86,7 +88,8 @@ func Start(o Options) (*Responder, error) {
 		mine:     map[netip.Addr]time.Time{},
 		told:     map[string]string{},
 	}
-	r.words = [][]byte{[]byte(strings.ToLower(o.Name)), []byte("croft"), []byte(strings.ToLower(r.service())), []byte("_services")}
+	name := strings.ToLower(o.Name[:min(len(o.Name), maxLabel-len("-9999"))])
+	r.words = [][]byte{[]byte(name), []byte("croft"), []byte(r.service()), []byte("_services")}
 	go r.run()
 	return r, nil
 }
@@ -132,7 +135,8 @@ func (r *Responder) hostLabel() string {
 	if r.host == 1 {
 		return r.options.Name
 	}
-	return fmt.Sprintf("%s-%d", r.options.Name, r.host)
+	suffix := fmt.Sprintf("-%d", r.host)
+	return r.options.Name[:min(len(r.options.Name), maxLabel-len(suffix))] + suffix
 }
 
 // instanceLabel is what people see in a list of services.

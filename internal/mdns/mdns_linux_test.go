@@ -105,6 +105,31 @@ func TestLater(t *testing.T) {
 	client.finds("croft.local", "192.168.7.21")
 }
 
+// TestTwoCables has a machine with two ways into the same network, where it hears itself: it is no other machine, and keeps its name.
+func TestTwoCables(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	a := n.machine("a", "192.168.7.1/24", "fd00:7::1/64")
+	n.plug("a", "eth1", "192.168.7.51/24", "fd00:7::51/64")
+	b := n.machine("b", "192.168.7.2/24")
+	client := startAvahi(t, b, "client")
+	s := start(t, a, mdns.Options{Name: "croft", Port: 80})
+	s.name("croft.local")
+	until(t, "the service is listed", func() (string, bool) {
+		got := strings.Join(client.browse("_http._tcp"), "\n")
+		return got, strings.HasPrefix(got, listed(t, " croft.local 192.168.7."))
+	})
+	// A second server on another machine makes the first defend its name at both cables.
+	c := start(t, n.machine("c", "192.168.7.3/24"), mdns.Options{Name: "croft", Port: 80})
+	c.name("croft-2.local")
+	n.ip("-n", a, "link", "del", "eth0")
+	client.finds("croft.local", "192.168.7.51")
+	s.close()
+	if want := []string{"croft.local"}; !slices.Equal(s.names, want) {
+		t.Errorf("it called itself %v, want %v", s.names, want)
+	}
+}
+
 // TestBeside runs on a machine that has an Avahi, which even claims the same name, and another server at another port. The addresses of
 // its containers are not told.
 func TestBeside(t *testing.T) {

@@ -142,6 +142,7 @@ type server struct {
 	stdin io.Closer
 	mu    sync.Mutex
 	last  said
+	names []string // all that it has called itself
 	ended chan struct{}
 }
 
@@ -195,6 +196,9 @@ func start(t *testing.T, space string, o mdns.Options) *server {
 			}
 			s.mu.Lock()
 			s.last = line
+			if line.Name != "" {
+				s.names = append(s.names, line.Name)
+			}
 			s.mu.Unlock()
 		}
 		if err := cmd.Wait(); err != nil {

@@ -158,12 +158,35 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
+// TestNames wants every name to fit into a label, whatever its number.
+func TestNames(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		number int
+		want   string
+	}{
+		{"croft", 1, "croft"},
+		{"croft", 2, "croft-2"},
+		{strings.Repeat("a", 63), 1, strings.Repeat("a", 63)},
+		{strings.Repeat("a", 63), 10, strings.Repeat("a", 60) + "-10"},
+	} {
+		r := &Responder{options: Options{Name: c.name}, machine: strings.Repeat("m", 48), host: c.number, instance: c.number}
+		if got := r.hostLabel(); got != c.want {
+			t.Errorf("the name number %d of %s is %s", c.number, c.name, got)
+		}
+		if got := r.instanceLabel(); len(got) > maxLabel {
+			t.Errorf("%q has %d bytes", got, len(got))
+		}
+	}
+}
+
 func TestStartRefuses(t *testing.T) {
 	for _, o := range []Options{
 		{Name: "", Port: 80},
 		{Name: "croft.local", Port: 80},
 		{Name: "-croft", Port: 80},
 		{Name: "my croft", Port: 80},
+		{Name: strings.Repeat("a", 64), Port: 80},
 		{Name: "croft", Port: 0},
 		{Name: "croft", Port: 65536},
 		{Name: "croft", Port: 80, Address: netip.MustParseAddr("127.0.0.1")},

@@ -115,19 +115,29 @@ func startHome(t *testing.T, names ...string) home {
 	}
 
 	// The page offers what the command prints on the server's own machine.
-	answer, err := http.Get("http://" + at.Address + "/trust/root.pem")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if h.root, err = io.ReadAll(answer.Body); err != nil {
-		t.Fatal(err)
+	h.root = download(t, "http://"+at.Address+"/trust/root.pem")
+	if profile := download(t, "http://"+at.Address+"/trust/root.mobileconfig"); !bytes.Contains(profile, []byte("com.apple.security.root")) {
+		t.Errorf("the profile for iPhones: %s", profile)
 	}
 	printed, err := exec.Command(bin, "https", "root", "--data", data).Output()
 	if err != nil || !bytes.Equal(printed, h.root) {
 		t.Errorf("croft https root printed %q, %v; the page offers %q", printed, err, h.root)
 	}
 	return h
+}
+
+func download(t *testing.T, url string) []byte {
+	t.Helper()
+	answer, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%s: status %d, %v: %s", url, answer.StatusCode, err, body)
+	}
+	return body
 }
 
 func says(err error, word string) bool { return err != nil && strings.Contains(err.Error(), word) }
@@ -182,7 +192,9 @@ func steal(t *testing.T, root *authority.Root, names ...string) *tls.Certificate
 }
 
 // A browser is a Chromium with a home of its own.
-type browser struct{ tab context.Context }
+type browser struct {
+	first context.Context // its first tab; each address is opened in another
+}
 
 // startBrowser starts a Chromium that trusts a root, in PEM; nil for none. It ends with the test.
 func startBrowser(t *testing.T, root []byte) *browser {
@@ -213,17 +225,17 @@ func startBrowser(t *testing.T, root []byte) *browser {
 		chromedp.Env("HOME="+home, "XDG_DATA_HOME=", "XDG_CONFIG_HOME=", "TMPDIR="+home, "DBUS_SESSION_BUS_ADDRESS=disabled:"),
 	)
 	t.Cleanup(stop)
-	tab, closeTab := chromedp.NewContext(ctx)
+	first, done := chromedp.NewContext(ctx)
 	t.Cleanup(func() {
-		if err := chromedp.Cancel(tab); err != nil {
+		if err := chromedp.Cancel(first); err != nil {
 			t.Logf("end the browser: %v", err)
 		}
-		closeTab()
+		done()
 	})
-	if err := chromedp.Do(tab); err != nil {
+	if err := chromedp.Do(first); err != nil {
 		t.Fatalf("start %s: %v", program, err)
 	}
-	return &browser{tab}
+	return &browser{first}
 }
 
 // trustIn does what the page for Linux says.
@@ -246,17 +258,21 @@ func trustIn(t *testing.T, home string, root []byte) {
 
 // open opens an address, and returns the page's title. Where the browser warns instead, that is the error.
 func (b *browser) open(url string) (title string, err error) {
-	if err := chromedp.Do(b.tab, chromedp.Navigate(url)); err != nil {
+	tab, done := chromedp.NewContext(b.first)
+	defer done()
+	if err := chromedp.Do(tab, chromedp.Navigate(url)); err != nil {
 		return "", err
 	}
-	return chromedp.Run(b.tab, chromedp.Title())
+	return chromedp.Run(tab, chromedp.Title())
 }
 
 // verdict opens the page that says how to trust a server, and returns what it says when it has looked whether that is done.
 func (b *browser) verdict(url string) (string, error) {
-	if err := chromedp.Do(b.tab, chromedp.Navigate(url)); err != nil {
+	tab, done := chromedp.NewContext(b.first)
+	defer done()
+	if err := chromedp.Do(tab, chromedp.Navigate(url)); err != nil {
 		return "", err
 	}
 	const look = `(() => { const said = document.getElementById("check").textContent; return said.startsWith("When") ? "" : said })()`
-	return chromedp.Run(b.tab, chromedp.Poll[string](look, chromedp.WithPollingTimeout(patience)))
+	return chromedp.Run(tab, chromedp.Poll[string](look, chromedp.WithPollingTimeout(patience)))
 }

@@ -33,7 +33,16 @@ func (s *Service) copyData(ctx context.Context, program, version string) (path s
 	if _, err := os.Stat(s.DataFile); errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
-	path = s.stem() + notInNames.ReplaceAllString(version, "_") + "-" + time.Now().UTC().Format(store.StampLayout) + ".db"
+	name := s.stem() + notInNames.ReplaceAllString(version, "_") + "-" + time.Now().UTC().Format(store.StampLayout)
+	path = name + ".db"
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if err != nil {
+			return "", err
+		}
+		path = fmt.Sprintf("%s-%d.db", name, n)
+	}
 	if err := s.runAs(ctx, program, "backup", "--data", s.DataFile, path); err != nil {
 		return "", fmt.Errorf("copy the data file: %w", err)
 	}

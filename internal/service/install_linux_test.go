@@ -275,7 +275,7 @@ func TestFullDisk(t *testing.T) {
 			}
 		}
 	}
-	full(one, 0, 64<<10, info.Size()/2, info.Size()+128<<10)
+	full(one, 0, 64<<10, info.Size()/2, info.Size()+8<<10)
 	m.mustInstall(one, "installed")
 	token := m.data()
 	// The last is room for the program and not for the copy of the data.

@@ -195,7 +195,7 @@ func newMachineAt(t *testing.T, root string) *machine {
 	}
 	m.Options = service.Options{
 		Layout: l, Supervisor: m.sup, DataFile: l.Data(),
-		Settings: fmt.Sprintf("data = %q\nlisten = \"127.0.0.1:0\"\nmdns.enabled = false\n", l.Data()),
+		Settings: fmt.Sprintf("data = %q\nlisten = \"127.0.0.1:0\"\nmdns.enabled = false\nlimits.disk_reserve = 0\n", l.Data()),
 		Answers:  m.answers, Patience: 2 * time.Minute,
 		Say: func(format string, args ...any) { fmt.Fprintf(&m.said, format+"\n", args...) },
 	}

@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -16,7 +17,9 @@ import (
 func TestUnitSecurity(t *testing.T) {
 	analyze := needs.Program(t, "systemd-analyze")
 	unit := filepath.Join(t.TempDir(), "croft.service")
-	write(t, unit, []byte(service.PackageUnit("/bin/true")))
+	if err := os.WriteFile(unit, []byte(service.PackageUnit("/bin/true")), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	out, err := exec.Command(analyze, "security", "--offline=yes", "--no-pager", unit).CombinedOutput()
 	if err != nil {
 		needs.Skip(t, "this systemd-analyze can't judge a file: "+string(out))
