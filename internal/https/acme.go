@@ -456,7 +456,7 @@ func (a *acmeSource) renew(ctx context.Context) error {
 	life := a.life
 	if life == nil || life.Err() != nil {
 		a.mu.Unlock()
-		return errs.New(errs.Busy, "the server is starting or stopping; try again in a moment")
+		return errs.New(errs.Conflict, "no server runs that an authority could ask: start Croft, which gets certificates by itself")
 	}
 	for _, m := range a.managed {
 		a.running.Go(func() { results <- a.ask(life, m, true) })

@@ -10,22 +10,15 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// zapTo returns a logger for certmagic that writes to ours. What goes wrong is told by this package in words for people, once; what
-// certmagic says of it is for who debugs, and stays below: information to debug, all else to information.
+// zapTo returns a logger for certmagic that writes to ours. What goes wrong is told by this package in words for people, once; all that
+// certmagic says is for who debugs.
 func zapTo(log *slog.Logger) *zap.Logger { return zap.New(core{log.Handler()}) }
 
 // core is a zapcore.Core over a slog.Handler.
 type core struct{ slog.Handler }
 
-func levelOf(l zapcore.Level) slog.Level {
-	if l <= zapcore.InfoLevel {
-		return slog.LevelDebug
-	}
-	return slog.LevelInfo
-}
-
-func (c core) Enabled(l zapcore.Level) bool {
-	return c.Handler.Enabled(context.Background(), levelOf(l))
+func (c core) Enabled(zapcore.Level) bool {
+	return c.Handler.Enabled(context.Background(), slog.LevelDebug)
 }
 
 func (c core) With(fields []zapcore.Field) zapcore.Core {
@@ -40,7 +33,7 @@ func (c core) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedE
 }
 
 func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	r := slog.NewRecord(e.Time, levelOf(e.Level), e.Message, 0)
+	r := slog.NewRecord(e.Time, slog.LevelDebug, e.Message, 0)
 	r.AddAttrs(attrs(fields)...)
 	return c.Handle(context.Background(), r)
 }

@@ -133,7 +133,11 @@ func serve(role string) error {
 	if err := r.Close(); err != nil {
 		return err
 	}
-	return out.Encode(said{Closed: true, Goroutines: runtime.NumGoroutine() - before})
+	left := runtime.NumGoroutine() - before
+	for end := time.Now().Add(10 * time.Second); left > 0 && time.Now().Before(end); left = runtime.NumGoroutine() - before {
+		time.Sleep(time.Millisecond) // one that has said that it is done still has to return
+	}
+	return out.Encode(said{Closed: true, Goroutines: left})
 }
 
 // A server is one that runs in a namespace.
