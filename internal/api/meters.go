@@ -95,10 +95,10 @@ func (q *request) health() error {
 	}
 	answer := struct {
 		Status string `json:"status"`
-		HTTPS  string `json:"https,omitempty"` // what is wrong with the certificates; the server works without
+		HTTPS  string `json:"https,omitempty"` // that something is wrong with the certificates; the server works without
 	}{Status: "ok"}
-	if err := q.api.https.Healthy(); err != nil {
-		answer.HTTPS = err.Error()
+	if q.api.https.Healthy() != nil {
+		answer.HTTPS = "a certificate is missing, or can't be renewed: croft https status tells why" // anyone may read this
 	}
 	return q.json(http.StatusOK, answer, nil)
 }

@@ -32,12 +32,15 @@ type served struct {
 	log   *apptest.Log
 }
 
-func serve(t *testing.T, verify backup.Verifier) *served {
+func serve(t *testing.T, verify backup.Verifier, changes ...func(*config.Config)) *served {
 	t.Helper()
 	needSocket(t)
 	s := &served{t: t, data: filepath.Join(t.TempDir(), "croft.db"), ready: make(chan app.Serving, 10), ended: make(chan error, 1), log: &apptest.Log{}}
 	cfg := config.Default()
 	cfg.Data, cfg.Listen = s.data, "127.0.0.1:0"
+	for _, change := range changes {
+		change(cfg)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	go func() {
@@ -121,6 +124,22 @@ func (s *served) ask(method, path string, body []byte, into any) (status int) {
 	return resp.StatusCode
 }
 
+// backup returns the data file as it is now.
+func (s *served) backup() []byte {
+	s.t.Helper()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return app.DialLocal(ctx, s.data) }}
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport}).Get("http://localhost/api/v1/backup")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	file, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		s.t.Fatal(err)
+	}
+	return file
+}
+
 // A server takes a file, and starts again on it at the address that it had.
 func TestRestoreRunning(t *testing.T) {
 	s := serve(t, nil)
@@ -130,19 +149,7 @@ func TestRestoreRunning(t *testing.T) {
 	if got := s.ask("PUT", "/records/notes/old", []byte(`{}`), nil); got != 201 {
 		t.Fatal(got)
 	}
-	var file []byte
-	{
-		transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return app.DialLocal(ctx, s.data) }}
-		resp, err := (&http.Client{Transport: transport}).Get("http://localhost/api/v1/backup")
-		if err != nil {
-			t.Fatal(err)
-		}
-		file, err = io.ReadAll(resp.Body)
-		if err := errors.Join(err, resp.Body.Close()); err != nil {
-			t.Fatal(err)
-		}
-		transport.CloseIdleConnections()
-	}
+	file := s.backup()
 	if got := s.ask("PUT", "/records/notes/new", []byte(`{}`), nil); got != 201 {
 		t.Fatal(got)
 	}
