@@ -67,7 +67,7 @@ type App struct {
 	backups  *backup.Backups
 	https    *https.HTTPS
 	mdns     atomic.Pointer[mdns.Responder] // set by Run
-	restores *backup.Restores // nil unless Serve runs it
+	restores *backup.Restores               // nil unless Serve runs it
 	api      *api.API
 
 	closers []func() error // what Close calls, last first
@@ -164,10 +164,10 @@ func (a *App) open(o Options) (err error) {
 	a.api = api.New(api.Options{
 		Auth: a.auth, Records: a.records, Settings: set, Store: a.store, Backups: a.backups, HTTPS: a.https, Restores: o.restores,
 		TrustedProxies: trusted,
-		Log:         a.log,
-		LogRequests: a.config.Log.Requests,
-		MaxBody:     int64(a.config.Limits.Body),
-		RequestTime: a.config.Limits.RequestTime,
+		Log:            a.log,
+		LogRequests:    a.config.Log.Requests,
+		MaxBody:        int64(a.config.Limits.Body),
+		RequestTime:    a.config.Limits.RequestTime,
 	})
 	return nil
 }

@@ -98,14 +98,18 @@ func (a *App) trusted() (networks []netip.Prefix, err error) {
 // announce makes the server known by name in the home network, unless it answers this machine alone. It serves without that too.
 func (a *App) announce(plain, secure net.Addr) {
 	at := plain
-	if secure != nil {
-		at = secure
+	if a.https.Mode() == https.Local {
+		at = secure // otherwise the certificate is for other names, which plain HTTP leads to
 	}
 	tcp, ok := at.(*net.TCPAddr)
 	if !a.config.MDNS.Enabled || !ok || tcp.IP.IsLoopback() {
 		return
 	}
-	r, err := mdns.Start(mdns.Options{Name: a.config.MDNS.Name, Port: tcp.Port, TLS: secure != nil, Log: a.log})
+	r, err := mdns.Start(mdns.Options{
+		Name: a.config.MDNS.Name, Port: tcp.Port, TLS: at == secure, Address: tcp.AddrPort().Addr().Unmap(),
+		Named: func(string) { a.https.NamesChanged() },
+		Log:   a.log,
+	})
 	if err != nil {
 		a.log.Warn("this server can't be found by its name in the home network", "name", a.config.MDNS.Name+".local", "error", err)
 		return

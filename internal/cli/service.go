@@ -327,7 +327,7 @@ listen = %q
 func (p *program) reportInstalled(ctx context.Context, i *installation, done *service.Done) error {
 	link, err := i.setup(ctx)
 	if err != nil {
-		return fmt.Errorf("Croft is %s and answers, but it can't be asked for the set-up link: %w", done.Did, err)
+		return fmt.Errorf("the server answers, but it can't be asked for the set-up link: %w", err)
 	}
 	if p.json {
 		raw, err := json.Marshal(struct {

@@ -201,6 +201,16 @@ func (h *HTTPS) Names() []string {
 
 func (h *HTTPS) setNames(names []string) { h.named.Store(&names) }
 
+// NamesChanged says that LocalNames may return others now. Without it that is found out within an hour.
+func (h *HTTPS) NamesChanged() {
+	if l, ok := h.source.(*local); ok {
+		select {
+		case l.woke <- struct{}{}:
+		default:
+		}
+	}
+}
+
 // Answers reports whether a host is one of Names. It is in lower case, and without a port.
 func (h *HTTPS) Answers(host string) bool {
 	return slices.ContainsFunc(h.Names(), func(name string) bool { return covers(name, host) })

@@ -22,7 +22,8 @@ type local struct {
 	*HTTPS
 	root *authority.Root // nil when it can't be used: nothing is issued then, by no other root either
 
-	turn sync.Mutex // held while a certificate is issued
+	turn sync.Mutex    // held while a certificate is issued
+	woke chan struct{} // holds one when the machine's names may have changed
 
 	mu    sync.Mutex
 	cert  *tls.Certificate
@@ -31,7 +32,7 @@ type local struct {
 }
 
 func newLocal(h *HTTPS) (*local, error) {
-	l := &local{HTTPS: h}
+	l := &local{HTTPS: h, woke: make(chan struct{}, 1)}
 	l.look()
 	var err error
 	if l.root, err = h.openRoot(); err != nil {
@@ -116,6 +117,7 @@ func (l *local) start(ctx context.Context, run *sync.WaitGroup) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
+			case <-l.woke:
 			}
 		}
 	})

@@ -27,6 +27,7 @@ type Options struct {
 	Port    int        // where the server answers
 	TLS     bool       // whether it answers with HTTPS there
 	Address netip.Addr // the only address that it answers at; the zero Addr for all
+	Named   func(name string) // called when a name is won; nil for nobody
 	Log     *slog.Logger
 }
 
@@ -116,6 +117,9 @@ func (r *Responder) setName(name string) {
 	r.mu.Unlock()
 	if changed && name != "" {
 		r.log.Info("others in the home network can reach this server by name", "url", r.url(name))
+		if r.options.Named != nil {
+			r.options.Named(name)
+		}
 	}
 }
 

@@ -253,7 +253,7 @@ func TestFullDisk(t *testing.T) {
 		}
 		f, err := os.Create(filepath.Join(root, "full"))
 		if err == nil {
-			err = errors.Join(syscall.Fallocate(int(f.Fd()), 0, 0, int64(st.Bavail)*st.Bsize-leave), f.Close())
+			err = errors.Join(syscall.Fallocate(int(f.Fd()), 0, 0, int64(st.Bavail)*int64(st.Bsize)-leave), f.Close())
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 // TestMain is croft itself when the program has that name: copies of it are what the tests install.
 func TestMain(m *testing.M) {
 	if name := strings.TrimPrefix(filepath.Base(os.Args[0]), "."); !strings.HasPrefix(name, "croft") {
+		os.Setenv("GORACE", "atexit_sleep_ms=0") // else every process lingers for a second under -race
 		os.Exit(m.Run())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

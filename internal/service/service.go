@@ -119,8 +119,8 @@ func (s *Service) definition() Definition {
 
 // Errors that a command answers in its own way.
 var (
-	ErrNotInstalled = errors.New(`Croft is not installed as a service here: "sudo croft service install" does that`)
-	ErrPackage      = errors.New("Croft came as a package here")
+	ErrNotInstalled = errors.New(`there is no service of Croft's here: "sudo croft service install" makes it`)
+	ErrPackage      = errors.New("this Croft came as a package")
 )
 
 // owned refuses a service that is not there, or somebody else's.
@@ -214,7 +214,7 @@ func (s *Service) start(ctx context.Context) error {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return fmt.Errorf("Croft does not start: %w%s", err, s.lastWords())
+		return fmt.Errorf("the server does not start: %w%s", err, s.lastWords())
 	}
 	for {
 		err := s.Answers(ctx)
@@ -223,11 +223,11 @@ func (s *Service) start(ctx context.Context) error {
 		}
 		state, stateErr := s.Supervisor.State(ctx)
 		if stateErr == nil && !state.Running {
-			return fmt.Errorf("Croft started and ended again%s", s.lastWords())
+			return fmt.Errorf("the server started and ended again%s", s.lastWords())
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("Croft started, but %w: %w%s", context.Cause(ctx), err, s.lastWords())
+			return fmt.Errorf("the server started, but %w: %w%s", context.Cause(ctx), err, s.lastWords())
 		case <-time.After(askAgain):
 		}
 	}
