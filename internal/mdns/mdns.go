@@ -23,10 +23,10 @@ import (
 
 // Options say what to announce.
 type Options struct {
-	Name    string     // the first label of the name: croft for croft.local
-	Port    int        // where the server answers
-	TLS     bool       // whether it answers with HTTPS there
-	Address netip.Addr // the only address that it answers at; the zero Addr for all
+	Name    string            // the first label of the name: croft for croft.local
+	Port    int               // where the server answers
+	TLS     bool              // whether it answers with HTTPS there
+	Address netip.Addr        // the only address that it answers at; the zero Addr for all
 	Named   func(name string) // called when a name is won; nil for nobody
 	Log     *slog.Logger
 }
