@@ -172,7 +172,7 @@ func (s *server) close() {
 
 func start(t *testing.T, space string, o mdns.Options) *server {
 	t.Helper()
-	role, err := json.Marshal(o)
+	role, err := json.Marshal(map[string]any{"Name": o.Name, "Port": o.Port, "TLS": o.TLS, "Address": o.Address})
 	if err != nil {
 		t.Fatal(err)
 	}
