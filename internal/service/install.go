@@ -87,10 +87,27 @@ func (s *Service) checkPlaces() error {
 	if dir == s.Folder {
 		return nil
 	}
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return fmt.Errorf("there is no folder %s for the data file: make it and try again", dir)
+	// The folder itself is made; more than that would rather be a disk that is not there, or a slip.
+	if parent := filepath.Dir(dir); !isDir(dir) && !isDir(parent) {
+		return fmt.Errorf("there is no folder %s for that of the data file: make it and try again", parent)
 	}
 	return nil
+}
+
+// alone reports whether a folder has nothing in it but the data file.
+func (s *Service) alone(dir string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Name() != filepath.Base(s.DataFile) {
+			return false, err
+		}
+	}
+	return true, err
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 var versionLine = regexp.MustCompile(`^croft (\S+), `)
@@ -267,8 +284,24 @@ func (s *Service) prepare(ctx context.Context, did *steps) error {
 	if err := s.own(s.DataFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("give the data file to the user %s: %w", s.User, err)
 	}
-	if dir := filepath.Dir(s.DataFile); dir != s.Folder && !s.owns(dir) {
-		return fmt.Errorf("the folder of the data file, %s, is not the service's: give it to the user with \"sudo chown %s %s\", and try again", dir, s.User, dir)
+	if dir := filepath.Dir(s.DataFile); !isDir(dir) {
+		if err := did.makeFolder(dir, 0o700, os.RemoveAll); err != nil {
+			return err
+		}
+		if err := s.own(dir); err != nil {
+			return err
+		}
+	} else if !s.owns(dir) {
+		alone, err := s.alone(dir)
+		if err != nil {
+			return err
+		}
+		if !alone {
+			return fmt.Errorf("the folder of the data file, %s, has more in it: it must be for Croft alone, which is to write there, so name another", dir)
+		}
+		if err := s.own(dir); err != nil {
+			return err
+		}
 	}
 	if err := did.makeFolder(filepath.Dir(s.Config), 0o755, os.Remove); err != nil {
 		return err
@@ -369,18 +402,34 @@ func (s *Service) Uninstall(ctx context.Context, purge bool) error {
 	if !purge {
 		return nil
 	}
-	if err := errors.Join(os.RemoveAll(s.Folder), remove(s.Config), remove(s.Environment)); err != nil {
+	if err := errors.Join(s.removeData(), os.RemoveAll(s.Folder), remove(s.Config), remove(s.Environment)); err != nil {
 		return err
 	}
 	// Its folder, unless somebody keeps more in it.
 	if dir := filepath.Dir(s.Config); dir != s.Folder {
 		_ = os.Remove(dir)
 	}
-	s.Say("Removed %s and %s", s.Folder, s.Config)
+	s.Say("Removed %s, %s and %s", s.DataFile, s.Folder, s.Config)
 	if s.User == "" {
 		return nil
 	}
 	return removeUser(ctx, s.User, s.Folder)
+}
+
+// removeData removes a data file that is in a folder of its own, the copies beside it, and the folder unless there is more in it.
+func (s *Service) removeData() error {
+	dir := filepath.Dir(s.DataFile)
+	if dir == s.Folder {
+		return nil
+	}
+	besides, err := filepath.Glob(globQuote(s.DataFile) + ".*")
+	copies, copiesErr := filepath.Glob(globQuote(s.stem()) + "*.db")
+	err = errors.Join(err, copiesErr)
+	for _, path := range append(append(besides, copies...), s.DataFile) {
+		err = errors.Join(err, remove(path))
+	}
+	_ = os.Remove(dir) // as this says
+	return err
 }
 
 // remove removes a file that may be missing.

@@ -84,6 +84,23 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+// A data file may be elsewhere, in a folder of its own, and goes with a purge.
+func TestDataElsewhere(t *testing.T) {
+	m := newMachine(t)
+	one, _ := programs(t)
+	dir := filepath.Join(m.root, "disk")
+	m.DataFile = filepath.Join(dir, "data.db")
+	m.Settings = strings.Replace(m.Settings, m.Data(), m.DataFile, 1)
+	m.mustInstall(one, "installed")
+	m.data()
+	if err := service.New(m.Options).Uninstall(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is left after purge: %v", dir, err)
+	}
+}
+
 // Who is not ours is left alone.
 func TestOthers(t *testing.T) {
 	one, _ := programs(t)

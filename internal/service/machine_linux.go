@@ -39,11 +39,6 @@ func Here() (Supervisor, error) {
 	return nil, errors.New(`neither systemd nor OpenRC nor SysV's init runs on this machine, so Croft can't be a service of it. In a container, "croft serve" is the command to run; elsewhere, have what starts programs here run: croft serve --data /var/lib/croft/croft.db`)
 }
 
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
-}
-
 func found(program string) bool {
 	_, err := exec.LookPath(program)
 	return err == nil

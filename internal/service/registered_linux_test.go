@@ -199,7 +199,7 @@ func TestOwn(t *testing.T) {
 func TestHiddenPlaces(t *testing.T) {
 	for path, refused := range map[string]bool{
 		"/home/ada/croft.db": true, "/root/croft.db": true, "/tmp/croft.db": true, "croft.db": true,
-		"/no such folder/croft.db": true, "/var/lib/croft/croft.db": false, "/croft.db": false,
+		"/no such folder/either/croft.db": true, "/var/lib/croft/croft.db": false, "/croft.db": false,
 	} {
 		err := New(Options{Layout: System(), Supervisor: newSystemd(), DataFile: path}).checkPlaces()
 		if (err != nil) != refused {

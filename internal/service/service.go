@@ -233,12 +233,15 @@ func (s *Service) start(ctx context.Context) error {
 	}
 }
 
+// lastLog is how many lines of a log an error has: systemd alone says six about a server that ended.
+const lastLog = 12
+
 // lastWords is the end of the log, for an error's text.
 func (s *Service) lastWords() string {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	var log tail
-	if err := s.Supervisor.Logs(ctx, &log, 5, false); err != nil || log.empty() {
+	if err := s.Supervisor.Logs(ctx, &log, lastLog, false); err != nil || log.empty() {
 		return ""
 	}
 	return ". The end of its log:\n" + log.String()

@@ -106,6 +106,9 @@ func (s *systemd) Start(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
+	if _, ended := errors.AsType[*exec.ExitError](err); ended && ctx.Err() == nil {
+		err = errors.New("it ended before it served") // systemctl would refer to the log, which is shown
+	}
 	// systemd would go on trying, which is for servers that ran before.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
 	defer cancel()
@@ -149,10 +152,12 @@ func uptime() (time.Duration, error) {
 }
 
 func (s *systemd) Logs(ctx context.Context, w io.Writer, n int, follow bool) error {
-	args := []string{"--unit=croft.service", "--no-pager", "--quiet", "--output=short-iso", "--lines=" + strconv.Itoa(n)}
+	args := []string{"--no-pager", "--quiet", "--output=short-iso", "--lines=" + strconv.Itoa(n)}
 	if follow {
 		args = append(args, "--follow")
 	}
+	// What --unit would show, and what a server said that ended before the journal could find out whose it was.
+	args = append(args, "_SYSTEMD_UNIT=croft.service", "+", "UNIT=croft.service", "_PID=1", "+", "SYSLOG_IDENTIFIER=croft", "_TRANSPORT=stdout")
 	cmd := exec.CommandContext(ctx, "journalctl", args...)
 	var complaint tail
 	cmd.Stdout, cmd.Stderr = w, &complaint
