@@ -68,6 +68,7 @@ func (a *App) Run(ctx context.Context) error {
 		listeners = append(listeners, bound(socket, a.config.Limits.Connections))
 	}
 
+	a.https.Listening(listener.Addr(), secure)
 	ended := make(chan error, len(servers))
 	for i, s := range servers {
 		go func() {
@@ -78,7 +79,6 @@ func (a *App) Run(ctx context.Context) error {
 			}
 		}()
 	}
-	a.https.Listening(listener.Addr(), secure)
 	a.https.Start(context.Background()) // until Close
 	a.announce(listener.Addr(), secure)
 	at := a.serving(listener.Addr(), secure)

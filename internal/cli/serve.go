@@ -92,6 +92,9 @@ func (p *program) readyJSON(s app.Serving) {
 	if s.Secure != nil {
 		secure = s.Secure.String()
 	}
+	if service.Background() {
+		s.Setup = "" // a link has no place in a log
+	}
 	line, err := json.Marshal(struct {
 		Address string `json:"address"`
 		Secure  string `json:"https_address,omitzero"`

@@ -58,7 +58,7 @@ const (
 type HTTPS struct {
 	Mode           string   `toml:"mode" default:"off" oneof:"off,acme,files,local" doc:"off, acme, files or local."`
 	Listen         string   `toml:"listen" default:":443" check:"address" doc:"Where to answer HTTPS, as host:port."`
-	Names          []string `toml:"names" example:"croft.example.org" check:"name" doc:"For acme: the domains to get certificates for; *.example.org stands for all names below one, and needs challenge dns. For local: names and addresses beside those that this machine is known by anyway, which are croft.local, its own name and its own addresses."`
+	Names          []string `toml:"names" example:"croft.example.org" check:"name" doc:"For acme: the domains to get certificates for; *.example.org stands for all names below one, and needs challenge dns. For local: names and addresses beside those that this machine is known by anyway, which are croft.local, its own name and its own addresses. For off and files: names that it is reached by, such as a proxy's."`
 	Email          string   `toml:"email" optional:"true" example:"you@example.org" check:"email" doc:"For acme: where the authority may write to about the certificates. Best not left empty."`
 	Directory      string   `toml:"directory" default:"https://acme-v02.api.letsencrypt.org/directory" check:"https" doc:"For acme: the address of the authority. The default is Let's Encrypt, whose terms of use you accept by this."`
 	DirectoryRoots string   `toml:"directory_roots" optional:"true" doc:"For acme with an authority of your own: a PEM file with the certificate that its address is verified by."`

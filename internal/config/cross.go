@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 )
 
@@ -42,17 +41,18 @@ func (c *Config) checkACME() Problems {
 		problems = append(problems, c.conflict(`mode acme needs the domains to get certificates for, such as ["croft.example.org"]`, "https.names", "https.mode"))
 	}
 	for _, name := range h.Names {
-		if _, err := netip.ParseAddr(name); err == nil || !strings.Contains(name, ".") || strings.HasSuffix(name, ".local") {
-			problems = append(problems, c.conflict(fmt.Sprintf("%q is not a public domain, so no authority gives a certificate for it; mode local does", name), "https.names"))
-		} else if strings.HasPrefix(name, "*.") && h.Challenge != "dns" {
+		if strings.HasPrefix(name, "*.") && h.Challenge != "dns" {
 			problems = append(problems, c.conflict(fmt.Sprintf(`%q: authorities give certificates for a wildcard only by challenge = "dns"`, name), "https.names"))
 		}
 	}
-	if h.Challenge != "dns" {
-		return problems
-	}
 	d := &h.DNS
 	const provider = "https.dns.provider"
+	if h.Challenge != "dns" {
+		if d.Provider != "" {
+			problems = append(problems, c.conflict(`challenge is http, which asks no DNS provider; set challenge = "dns" in [https], or leave the provider out`, provider))
+		}
+		return problems
+	}
 	switch {
 	case d.Provider == "":
 		problems = append(problems, c.conflict("challenge dns needs to know who keeps the domain's DNS; docs/dns.md lists them", provider, "https.challenge"))

@@ -56,11 +56,10 @@ func TestHTTPSRefuses(t *testing.T) {
 	}{
 		{"no names", "[https]\nmode = \"acme\"", nil, []string{
 			`croft.toml:2: https.names: mode acme needs the domains to get certificates for, such as ["croft.example.org"]`}},
-		{"names that nobody certifies", `https = {mode = "acme", names = ["pi", "croft.local", "192.168.1.2", "*.example.org"]}`, nil, []string{
-			`croft.toml:1: https.names: "pi" is not a public domain, so no authority gives a certificate for it; mode local does`,
-			`croft.toml:1: https.names: "croft.local" is not a public domain, so no authority gives a certificate for it; mode local does`,
-			`croft.toml:1: https.names: "192.168.1.2" is not a public domain, so no authority gives a certificate for it; mode local does`,
+		{"a wildcard", `https = {mode = "acme", names = ["*.example.org"]}`, nil, []string{
 			`croft.toml:1: https.names: "*.example.org": authorities give certificates for a wildcard only by challenge = "dns"`}},
+		{"a provider for nothing", "[https]\nmode = \"acme\"\nnames = [\"example.org\"]\n[https.dns]\nprovider = \"desec\"", nil, []string{
+			`croft.toml:5: https.dns.provider: challenge is http, which asks no DNS provider; set challenge = "dns" in [https], or leave the provider out`}},
 		{"values", `
 [https]
 mode = "on"

@@ -58,6 +58,13 @@ type managed struct {
 	trouble trouble
 }
 
+// current is the certificate that is served; nil while there is none.
+func (m *managed) current() *tls.Certificate {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cert
+}
+
 func newACME(h *HTTPS) (*acmeSource, error) {
 	o := &h.o
 	if o.Directory == "" {
@@ -86,7 +93,7 @@ func newACME(h *HTTPS) (*acmeSource, error) {
 		if o.DNS.Logger == nil {
 			o.DNS.Logger = log
 		}
-		template.DNS01Solver = dnsSolver{o.DNS}
+		template.DNS01Solver = dnsSolver{o.DNS, a.over}
 	}
 	// Nothing is put into the cache, so its maintenance has nothing to do; the config is for the challenges.
 	a.cache = certmagic.NewCache(certmagic.CacheOptions{
@@ -183,7 +190,7 @@ func (a *acmeSource) load(name string) (*managed, error) {
 	paths := []string{own}
 	others, err := a.storage.List(context.Background(), "certificates", false)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("list the certificates in the data file: %w", err)
+		a.log.Error("not all certificates in the data file can be read", "error", err) // they can be had again
 	}
 	for _, folder := range others {
 		if p := path.Join(folder, path.Base(own)); p != own {
@@ -211,6 +218,13 @@ func (a *acmeSource) load(name string) (*managed, error) {
 	return m, nil
 }
 
+// over is closed when the server stops. It is asked for while an authority is asked, so after Start.
+func (a *acmeSource) over() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.life.Done()
+}
+
 // asked tells authorities and ways apart.
 func (a *acmeSource) asked() string { return a.o.Directory + " " + a.o.Challenge }
 
@@ -227,9 +241,7 @@ func (a *acmeSource) certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
 	}
 	var any *tls.Certificate
 	for _, m := range a.managed {
-		m.mu.Lock()
-		cert := m.cert
-		m.mu.Unlock()
+		cert := m.current()
 		if cert == nil {
 			continue
 		}
@@ -308,13 +320,15 @@ const askLimit = 15 * time.Minute
 
 // ask gets a certificate, if one is due or forced, and remembers what came of it.
 func (a *acmeSource) ask(ctx context.Context, m *managed, forced bool) error {
+	before := m.current()
 	select {
 	case m.turn <- struct{}{}:
 		defer func() { <-m.turn }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if !forced && a.due(m).After(a.now()) {
+	// Authorities give only so many in a week: who forces while another asks gets what that one gets.
+	if forced && m.current() != before || !forced && a.due(m).After(a.now()) {
 		return nil
 	}
 	tryCtx, cancel := context.WithTimeout(ctx, askLimit)

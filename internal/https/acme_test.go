@@ -278,10 +278,10 @@ func TestRenewal(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	o := s.ports()
-	o.Validity = 8 * time.Second
+	o.Validity = 20 * time.Second
 	p := pebbletest.Start(t, o)
 	options := options(p, "renewal.example.org")
-	options.RenewAt = 0.6
+	options.RenewAt = 0.9
 	h := s.start(storetest.New(t), options)
 	ca := p.CA()
 	first := s.await("renewal.example.org", ca)

@@ -52,7 +52,7 @@ type Options struct {
 	Mode string // "" is Off
 
 	// Names are the domains in mode ACME, with ChallengeDNS also such as *.example.org; and names and IP addresses in mode Local. In
-	// mode Files they are those that the server answers to besides those of the certificate.
+	// modes Off and Files they are what the server answers to, besides the certificate's.
 	Names []string
 
 	Email          string // of the ACME account; "" is none
@@ -131,6 +131,7 @@ func New(db *store.DB, o Options) (*HTTPS, error) {
 	h.fallback = sync.OnceValues(func() (*tls.Certificate, error) { return selfSigned(h.Names(), h.o.Now()) })
 	switch o.Mode {
 	case Off:
+		h.setNames(o.Names)
 	case ACME:
 		h.source, err = newACME(h)
 	case Files:

@@ -27,7 +27,7 @@ type local struct {
 
 	mu    sync.Mutex
 	cert  *tls.Certificate
-	met   []string // addresses of this machine that clients came to, the newest last
+	met   []string // addresses of this machine that clients came to, maxMet at most
 	wrong trouble
 }
 
@@ -41,15 +41,14 @@ func newLocal(h *HTTPS) (*local, error) {
 		return l, nil
 	}
 	text, err := get(h.db, keyOf(kindLeaf, ""))
-	if err != nil {
-		return nil, err
-	}
-	if text != nil {
-		if cert, err := parsePair(text, text); err != nil {
-			h.log.Error("the certificate in the data file can't be used; another one is issued", "error", err)
-		} else if l.issued(cert) {
+	if err == nil && text != nil {
+		var cert *tls.Certificate
+		if cert, err = parsePair(text, text); err == nil && l.issued(cert) {
 			l.cert = cert
 		}
+	}
+	if err != nil {
+		h.log.Error("the certificate in the data file can't be used; another one is issued", "error", err)
 	}
 	l.ensure(context.Background(), false)
 	return l, nil
@@ -109,19 +108,23 @@ func (l *local) start(ctx context.Context, run *sync.WaitGroup) {
 		return
 	}
 	run.Go(func() {
-		tick := time.NewTicker(longest)
-		defer tick.Stop()
 		for {
-			l.ensure(ctx, false)
+			wait := longest
+			if l.ensure(ctx, false) != nil {
+				wait = soon
+			}
 			select {
 			case <-ctx.Done():
 				return
-			case <-tick.C:
+			case <-time.After(wait):
 			case <-l.woke:
 			}
 		}
 	})
 }
+
+// soon is the pause after no certificate could be issued: the clock of a Raspberry Pi is wrong until it has found the time.
+const soon = 10 * time.Second
 
 func (*local) close() {}
 
@@ -156,7 +159,7 @@ func (l *local) ensure(ctx context.Context, forced bool) error {
 	}
 	t := trouble{}
 	if err != nil {
-		t = trouble{Text: "no certificate can be issued: " + err.Error(), At: now, Next: now.Add(longest)}
+		t = trouble{Text: "no certificate can be issued: " + err.Error(), At: now, Next: now.Add(soon)}
 	} else if refused != nil {
 		t = trouble{Text: refused.Error(), At: now}
 	}
@@ -208,19 +211,24 @@ const maxMet = 32
 func (l *local) certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
 	if l.root != nil && hello.ServerName == "" && hello.Conn != nil {
 		ip := addrOf(hello.Conn.LocalAddr())
-		if ip != "" && l.root.Permits(ip) == nil && !slices.Contains(l.Names(), ip) {
-			l.mu.Lock()
-			if !slices.Contains(l.met, ip) {
-				l.met = append(l.met, ip)
-				l.met = l.met[max(0, len(l.met)-maxMet):]
-			}
-			l.mu.Unlock()
+		if ip != "" && l.root.Permits(ip) == nil && !slices.Contains(l.Names(), ip) && l.meet(ip) {
 			l.ensure(context.Background(), false) // what goes wrong is in Status
 		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.cert
+}
+
+// meet notes an address that a client came to, unless there are many already, as the loopback alone could have millions.
+func (l *local) meet(ip string) (noted bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.met) >= maxMet || slices.Contains(l.met, ip) {
+		return false
+	}
+	l.met = append(l.met, ip)
+	return true
 }
 
 // look asks the machine for its addresses and names, which are then among Names.

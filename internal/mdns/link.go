@@ -3,8 +3,10 @@ package mdns
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"time"
 
 	"github.com/miekg/dns"
@@ -114,9 +116,8 @@ func (r *Responder) read(l *link) {
 				continue
 			}
 			p.from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-			p.msg = new(dns.Msg)
-			if p.msg.Unpack(buf[:n]) != nil {
-				continue // anybody may send anything
+			if p.msg = r.unpack(buf[:n]); p.msg == nil {
+				continue
 			}
 		}
 		select {
@@ -128,6 +129,21 @@ func (r *Responder) read(l *link) {
 			return
 		}
 	}
+}
+
+// unpack returns nil for what is no message: anybody may send anything.
+func (r *Responder) unpack(b []byte) (m *dns.Msg) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.Error("panic on a packet of multicast DNS, which is left out", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			m = nil
+		}
+	}()
+	m = new(dns.Msg)
+	if m.Unpack(b) != nil {
+		return nil
+	}
+	return m
 }
 
 // concerned tells whether a label of one of our names is in a packet: a name that is compressed stands in it in full once as well.

@@ -52,8 +52,9 @@ type Responder struct {
 	delayed   []delayed
 	host      int                      // which of the names is tried: 1 for croft, 2 for croft-2
 	instance  int                      // the same for the name of the service
-	hadNames  map[string]bool          // the host names of this run
+	hadNames  map[string]bool          // the last host names
 	mine      map[netip.Addr]time.Time // addresses of this machine, and when each was last seen
+	looked    time.Time                // when mine was brought up to date
 	conflicts []time.Time              // the last ones, for restart
 	told      map[string]string        // by interface: the last trouble that was logged
 }

@@ -24,10 +24,24 @@ const (
 	waitWhenMany = 5 * time.Second
 )
 
+// What anybody in the network can send must cost little: so much of a packet is looked at (nobody asks or knows more of us), and this
+// machine's addresses are asked for so often.
+const (
+	maxQuestions = 32
+	maxRecords   = 256
+	lookAgain    = 100 * time.Millisecond
+	maxHad       = 16
+)
+
 func (r *Responder) receive(p packet) {
 	l, m := p.link, p.msg
 	if r.links[l.key] != l {
 		return // it was closed meanwhile
+	}
+	if m != nil {
+		m.Question = m.Question[:min(len(m.Question), maxQuestions)]
+		m.Answer = m.Answer[:min(len(m.Answer), maxRecords)]
+		m.Ns, m.Extra = m.Ns[:min(len(m.Ns), maxRecords)], m.Extra[:min(len(m.Extra), maxRecords)]
 	}
 	switch {
 	case p.err != nil:
@@ -171,7 +185,7 @@ func (r *Responder) isMine(ip []byte) bool {
 		return false
 	}
 	a = a.Unmap()
-	if _, ok := r.mine[a]; !ok {
+	if _, ok := r.mine[a]; !ok && time.Since(r.looked) > lookAgain {
 		r.seeMine() // it may be new
 	}
 	_, ok = r.mine[a]
@@ -183,6 +197,9 @@ func (r *Responder) rename(host, instance bool) {
 	old := r.hostLabel() + ".local"
 	for _, l := range r.links {
 		r.takeBack(l)
+	}
+	if len(r.hadNames) >= maxHad {
+		clear(r.hadNames) // they are about what is on its way at this moment
 	}
 	r.hadNames[strings.ToLower(old+".")] = true
 	if host {

@@ -1,9 +1,11 @@
 package mdns
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -32,6 +34,7 @@ const keepMine = hostTTL * time.Second
 func (r *Responder) run() {
 	defer close(r.stopped)
 	defer r.readers.Wait()
+	defer r.caught()
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	next := time.NewTimer(0)
@@ -54,6 +57,18 @@ func (r *Responder) run() {
 		}
 		r.act()
 		next.Reset(r.pause())
+	}
+}
+
+// caught ends a goroutine that has panicked, and not the server, which answers all the same.
+func (r *Responder) caught() {
+	if p := recover(); p != nil {
+		r.log.Error("panic in multicast DNS: this server is found by its name no more until it starts again", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		r.setName("")
+		r.closing.Do(func() { close(r.stop) }) // the others end too
+		for _, l := range r.links {
+			l.conn.Close()
+		}
 	}
 }
 
@@ -141,6 +156,7 @@ func (r *Responder) trouble(name string, err error) {
 
 func (r *Responder) seeMine() {
 	now := time.Now()
+	r.looked = now
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		return // follow reports it

@@ -31,6 +31,10 @@ import (
 // lifetime is how long devices may trust a root. Nobody wants to do this often.
 const lifetime = 10 * 365 * 24 * time.Hour
 
+// born is when every root's time begins, before the first Croft: the clock of the machine that makes it may be wrong, and a root is made
+// once. For the same reason a root lasts at least until lifetime after this.
+var born = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+
 // early is how far back a certificate's time begins, for devices whose clocks are behind.
 const early = time.Hour
 
@@ -59,10 +63,14 @@ func New(now time.Time, names ...string) (*Root, error) {
 	// Someone may have two Crofts, and sees only this name in a phone's settings.
 	digest := sha256.Sum256(public)
 	id := hex.EncodeToString(digest[:2])
+	until := born.Add(lifetime)
+	if now.After(born) {
+		until = now.Add(lifetime)
+	}
 	rootForm := x509.Certificate{
 		Subject:                     pkix.Name{Organization: []string{"Croft"}, CommonName: "Croft home authority " + id},
-		NotBefore:                   now.Add(-early),
-		NotAfter:                    now.Add(lifetime - early),
+		NotBefore:                   born,
+		NotAfter:                    until,
 		IsCA:                        true,
 		BasicConstraintsValid:       true,
 		MaxPathLen:                  1,

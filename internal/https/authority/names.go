@@ -67,9 +67,9 @@ func (r *Root) Permits(name string) error {
 	if covered(name, r.issuer.PermittedDNSDomains) {
 		return nil
 	}
-	return fmt.Errorf("this Croft's own authority can't vouch for %q: it vouches only for what was fixed when it was made on %s (%s); "+
+	return fmt.Errorf("this Croft's own authority can't vouch for %q: it vouches only for what was fixed when it was made (%s); "+
 		"use a name such as croft.local, or https.mode acme for a domain of your own",
-		name, r.issuer.NotBefore.Format("2006-01-02"), strings.Join(r.issuer.PermittedDNSDomains, ", "))
+		name, strings.Join(r.issuer.PermittedDNSDomains, ", "))
 }
 
 // covered reports whether a name is one of the domains or below one.

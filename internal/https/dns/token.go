@@ -45,20 +45,23 @@ func (o Options) token(k *kind) (string, error) {
 
 // readToken reads a file that nobody but its owner may read, the owner being us or root.
 func readToken(path string) (string, error) {
-	f, err := os.Open(path)
+	info, err := os.Stat(path) // first, because to open a pipe would wait
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("there is no file %s: make it, with the token in it, readable by Croft's own user alone", path)
 	}
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
-	info, err := f.Stat()
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is not a file", path)
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a file", path)
+	defer f.Close()
+	if info, err = f.Stat(); err != nil {
+		return "", err
 	}
 	if err := private(path, info); err != nil {
 		return "", err
