@@ -10,7 +10,8 @@ into a terminal:
 
     curl SERVER/api/v1/setup --json '{"token":"TOKEN","email":"you@example.com","password":"a good one"}'
 
-where SERVER is this page's address up to the last slash. On the machine that Croft runs on, croft user add does it too:
+where SERVER is this page's address up to the last slash. If this server has an authority of its own (https://…/trust), curl needs
+--cacert and the certificate that SERVER/trust/root.pem gives, too. On the machine that Croft runs on, croft user add does it too:
 
     croft user add you@example.com --roles admin
 `

@@ -45,6 +45,7 @@ var problems = map[errs.Code]struct {
 	errs.TooCostly:        {422, "Too costly"},
 	errs.TooMany:          {429, "Too many requests"},
 	errs.Internal:         {500, "Internal error"},
+	errs.Upstream:         {502, "Not granted elsewhere"},
 	errs.Busy:             {503, "Busy"},
 	errs.Timeout:          {503, "Took too long"},
 	errs.DiskFull:         {507, "The disk is full"},

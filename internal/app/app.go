@@ -62,6 +62,7 @@ type App struct {
 	ready    func(Serving)
 	notify   *service.Notifier
 	store    *store.DB
+	settings *settings.Settings
 	auth     *auth.Auth
 	records  *records.Records
 	backups  *backup.Backups
@@ -111,11 +112,10 @@ func (a *App) open(o Options) (err error) {
 		return err
 	}
 
-	set, err := settings.New(a.store)
-	if err != nil {
+	if a.settings, err = settings.New(a.store); err != nil {
 		return err
 	}
-	a.auth, err = auth.New(a.store, set, auth.Options{
+	a.auth, err = auth.New(a.store, a.settings, auth.Options{
 		SessionIdle: a.config.Auth.SessionIdle,
 		SessionMax:  a.config.Auth.SessionMax,
 		HashMemory:  int64(a.config.Auth.HashMemory),
@@ -143,7 +143,7 @@ func (a *App) open(o Options) (err error) {
 	a.closers = append(a.closers, a.records.Close)
 
 	a.backups, err = backup.New(a.store, backup.Options{
-		Settings: set,
+		Settings: a.settings,
 		Folder:   a.config.BackupFolder(),
 		Reserve:  int64(a.config.Limits.DiskReserve),
 		Now:      o.Now,
@@ -162,7 +162,7 @@ func (a *App) open(o Options) (err error) {
 		return err
 	}
 	a.api = api.New(api.Options{
-		Auth: a.auth, Records: a.records, Settings: set, Store: a.store, Backups: a.backups, HTTPS: a.https, Restores: o.restores,
+		Auth: a.auth, Records: a.records, Settings: a.settings, Store: a.store, Backups: a.backups, HTTPS: a.https, Restores: o.restores,
 		TrustedProxies: trusted,
 		Log:            a.log,
 		LogRequests:    a.config.Log.Requests,

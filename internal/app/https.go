@@ -41,7 +41,11 @@ func (a *App) httpsOptions(o Options) (https.Options, error) {
 		Email: c.Email, Directory: c.Directory, Challenge: c.Challenge,
 		Certificate: c.Certificate, Key: c.Key,
 		LocalNames: a.localNames,
+		HostNames:  func() []string { return a.settings.Get().HostNames },
 		Log:        a.log, Now: o.Now,
+	}
+	if o.Command {
+		options.Log = nil // who asks for the status gets it
 	}
 	if c.Mode != config.HTTPSACME {
 		return options, nil

@@ -83,10 +83,22 @@ func (p *program) installation(layout service.Layout, cfg *config.Config) (*inst
 		User:       service.User,
 		DataFile:   cfg.Data,
 		Writable:   []string{cfg.BackupFolder()},
+		Readable:   readable(cfg),
 		Answers:    func(ctx context.Context) error { return answers(ctx, cfg) },
 		Patience:   serverPatience,
 		Say:        p.say,
 	})}, nil
+}
+
+// readable are the files that the configuration has the server read.
+func readable(cfg *config.Config) (paths []string) {
+	h := cfg.HTTPS
+	for _, path := range []string{h.Certificate, h.Key, h.DirectoryRoots, h.DNS.TokenFile, h.DNS.Program} {
+		if path != "" {
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }
 
 func privileged(cmd *cobra.Command) error {
@@ -149,11 +161,17 @@ func answers(ctx context.Context, cfg *config.Config) error {
 		return fmt.Errorf("it can't be asked: %w", err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		said, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // the status will do
-		return fmt.Errorf("it is not healthy: %s: %s", resp.Status, said)
+	if resp.StatusCode == http.StatusOK {
+		return nil
 	}
-	return nil
+	said := &problem{Title: resp.Status}
+	if raw, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10)); err == nil {
+		_ = json.Unmarshal(raw, said) // else the status will do
+	}
+	if resp.StatusCode == http.StatusInsufficientStorage {
+		return fmt.Errorf("%w: %w", service.ErrNoRoom, said)
+	}
+	return fmt.Errorf("it is not healthy: %w", said)
 }
 
 // localClient is a client of the server, whether it runs or not.
@@ -258,6 +276,11 @@ configuration to copy. Whatever fails, nothing is left half done.`,
 				return err
 			}
 			layout := service.System()
+			unlock, err := service.Lock(layout)
+			if err != nil {
+				return err
+			}
+			defer unlock() // or the end of the process does it
 			settings, cfg, err := p.serviceSettings(cmd, layout)
 			if err != nil {
 				return err
@@ -378,7 +401,8 @@ func (p *program) serviceUninstallCommand() *cobra.Command {
 		Short: "Take the service and its program away, and keep the data",
 		Long: `Stops the server, and takes the service and the program away. The data, the
 configuration and the user stay, so that an install finds all as it was. With
---purge they go as well, and can't be had back.`,
+--purge they go as well, and can't be had back: all that is in the service's own
+folder. A data file or backups that are elsewhere stay, and with them the user.`,
 		Args: cobra.NoArgs,
 		RunE: p.run(func(cmd *cobra.Command, _ []string) error {
 			if yes && !purge {
@@ -395,7 +419,15 @@ configuration and the user stay, so that an install finds all as it was. With
 				return err
 			}
 			if purge && !yes {
-				fmt.Fprintf(p.stderr, "This deletes the data file %s, all that is in %s, and %s.\nType purge to go on: ", i.DataFile, i.Folder, i.Config)
+				files := i.Config
+				if i.Environment != "" {
+					files += " and " + i.Environment
+				}
+				fmt.Fprintf(p.stderr, "This deletes all that is in %s, and %s.\n", i.Folder, files)
+				if outside := i.Outside(); len(outside) > 0 {
+					fmt.Fprintf(p.stderr, "It does not delete %s.\n", strings.Join(outside, " and "))
+				}
+				fmt.Fprint(p.stderr, "Type purge to go on: ")
 				line, err := bufio.NewReader(p.stdin).ReadString('\n')
 				if err != nil && err != io.EOF {
 					return err
@@ -404,6 +436,11 @@ configuration and the user stay, so that an install finds all as it was. With
 					return errors.New("nothing was changed; --yes is for who can't be asked")
 				}
 			}
+			unlock, err := service.Lock(i.Layout)
+			if err != nil {
+				return err
+			}
+			defer unlock() // or the end of the process does it
 			if err := i.Uninstall(cmd.Context(), purge); err != nil {
 				return err
 			}
@@ -463,7 +500,11 @@ func (p *program) serviceLogsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs",
 		Short: "Show the end of the server's log",
-		Args:  cobra.NoArgs,
+		Long: `Shows the end of the server's log. With systemd it is in the journal. Elsewhere it
+is the file croft.log in the service's folder, which only Windows keeps short:
+with OpenRC, SysV's init and launchd it grows until somebody empties it, as
+logrotate does with copytruncate.`,
+		Args: cobra.NoArgs,
 		RunE: p.run(func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case lines < 1:

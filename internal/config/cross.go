@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"strings"
 )
 
@@ -11,6 +12,9 @@ func (c *Config) crossCheck() Problems {
 	if c.Auth.SessionIdle > c.Auth.SessionMax {
 		problems = append(problems, c.conflict(fmt.Sprintf("%s is longer than auth.session_max, %s; a session would never end by idling, so raise one or lower the other",
 			formatDuration(c.Auth.SessionIdle), formatDuration(c.Auth.SessionMax)), "auth.session_idle", "auth.session_max"))
+	}
+	if _, port, _ := net.SplitHostPort(c.HTTPS.Listen); c.HTTPS.Mode != HTTPSOff && c.HTTPS.Listen == c.Listen && port != "0" {
+		problems = append(problems, c.conflict(fmt.Sprintf("%s is where plain HTTP is answered (listen); take another port for one of the two", c.HTTPS.Listen), "https.listen", "listen"))
 	}
 	switch c.HTTPS.Mode {
 	case HTTPSACME:

@@ -170,12 +170,16 @@ func (f *field) set(c *Config, v literal) (reason string) {
 			return fmt.Sprintf(`%s is not a list of texts; write for example ["%s"]`, shown, f.example)
 		}
 		items := []string{}
+		var reasons []string
 		for _, item := range v.items {
 			item = strings.TrimSpace(item)
 			if reason := f.checkText(item); reason != "" {
-				return reason
+				reasons = append(reasons, reason)
 			}
 			items = append(items, item)
+		}
+		if len(reasons) > 0 {
+			return strings.Join(reasons, "; ")
 		}
 		target.Set(reflect.ValueOf(items))
 

@@ -90,6 +90,8 @@ name = "a.b"`, nil, []string{
 			`croft.toml:1: https.dns.server: provider rfc2136 needs the name server to send updates to, as host:port`}},
 		{"a token in the file", `https.dns.token = "the-secret"`, nil, []string{
 			`croft.toml:1: https.dns.token: a secret has no place in this file: put it into a file of mode 0600 and name that in token_file, or into the variable CROFT_HTTPS_DNS_TOKEN`}},
+		{"one port for both", "listen = \":8443\"\n[https]\nmode = \"local\"\nlisten = \":8443\"", nil, []string{
+			`croft.toml:4: https.listen: :8443 is where plain HTTP is answered (listen); take another port for one of the two`}},
 		{"from a variable", ``, []string{"CROFT_HTTPS_MODE=files", "CROFT_HTTPS_KEY=key.pem"}, []string{
 			`CROFT_HTTPS_MODE: https.certificate: mode files needs it: name the PEM file of the certificate`}},
 	} {

@@ -32,6 +32,7 @@ const (
 	TooCostly        Code = "too_costly"         // an expression used up its budget: 422
 	TooMany          Code = "too_many_requests"  // throttled: 429
 	Internal         Code = "internal"           // a bug or a failing disk: 500
+	Upstream         Code = "upstream"           // somebody that the server had to ask said no, or nothing: 502
 	Busy             Code = "busy"               // try again soon: 503
 	Timeout          Code = "timeout"            // the request took too long: 503
 	DiskFull         Code = "disk_full"          // 507

@@ -56,6 +56,8 @@ type managed struct {
 	renewal time.Time        // when cert is to be renewed
 	looked  time.Time        // when the authority was asked when that is
 	trouble trouble
+
+	unstored []byte // cert, where the data file didn't take it
 }
 
 // current is the certificate that is served; nil while there is none.
@@ -261,9 +263,10 @@ func (a *acmeSource) certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
 
 func (a *acmeSource) start(ctx context.Context, run *sync.WaitGroup) {
 	for _, m := range a.managed {
-		if t := m.trouble; t.Text != "" && a.now().Before(a.due(m)) && m.cert == nil {
+		if due := a.due(m); m.cert == nil && due.After(a.now()) {
+			t := m.trouble
 			a.log.Warn("no certificate could be had before; the authority's limits forbid another try at once (croft https renew tries now)",
-				"name", m.name, "reason", t.Text, "next_try", a.due(m))
+				"name", m.name, "reason", t.Text, "next_try", due)
 		}
 		run.Go(func() { a.keep(ctx, m) })
 	}
@@ -281,6 +284,9 @@ func (a *acmeSource) keep(ctx context.Context, m *managed) {
 			a.ask(ctx, m, false) // which remembers what went wrong
 		}
 		wait := min(a.due(m).Sub(a.now()), longest)
+		if !a.store(ctx, m) {
+			wait = min(wait, storeAgain)
+		}
 		if wait <= 0 {
 			wait = time.Second // whatever the reason, not again at once
 		}
@@ -291,6 +297,36 @@ func (a *acmeSource) keep(ctx context.Context, m *managed) {
 		case <-m.woke:
 		}
 	}
+}
+
+// storeAgain is how often the data file is given a certificate that it didn't take: its disk was full.
+const storeAgain = 30 * time.Second
+
+// store stores the certificate that is served, if that isn't done, and reports whether it is.
+func (a *acmeSource) store(ctx context.Context, m *managed) bool {
+	m.mu.Lock()
+	text, known := m.unstored, m.trouble.Text != ""
+	m.mu.Unlock()
+	if text == nil {
+		return true
+	}
+	// A certificate that was issued is kept even when the server is told to stop.
+	err := a.storage.Store(context.WithoutCancel(ctx), a.path(a.issuer.IssuerKey(), m.name), text)
+	t := trouble{}
+	if err != nil {
+		t = trouble{Text: "the new certificate can't be stored in the data file, and is served until the server stops: make room on its disk", At: a.now()}
+		if !known {
+			a.log.Error("a new certificate can't be stored in the data file: it is served until the server stops", "name", m.name, "error", err)
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.trouble = t
+	if err != nil {
+		return false
+	}
+	m.unstored = nil
+	return true
 }
 
 func (a *acmeSource) now() time.Time { return a.o.Now() }
@@ -331,10 +367,24 @@ func (a *acmeSource) ask(ctx context.Context, m *managed, forced bool) error {
 	if forced && m.current() != before || !forced && a.due(m).After(a.now()) {
 		return nil
 	}
-	tryCtx, cancel := context.WithTimeout(ctx, askLimit)
-	cert, renewal, err := a.obtain(tryCtx, m.name)
-	cancel()
+	// Noted before: a server that ends here again and again minds the authority's limits all the same. And where this can't be written, a
+	// certificate couldn't either.
+	m.mu.Lock()
+	last := m.trouble
+	m.mu.Unlock()
+	mark := trouble{Text: "the server ended while the authority was asked", At: a.now(), Failures: last.Failures + 1, Refused: true, Asked: a.asked()}
+	mark.Next = mark.At.Add(pause(nil, mark.Failures))
+	var cert *tls.Certificate
+	var text []byte
+	var renewal time.Time
+	err := a.storeTrouble(ctx, m.name, mark)
+	if err == nil {
+		tryCtx, cancel := context.WithTimeout(ctx, askLimit)
+		cert, text, renewal, err = a.obtain(tryCtx, m.name)
+		cancel()
+	}
 	if err != nil && ctx.Err() != nil {
+		a.setTrouble(context.WithoutCancel(ctx), m.name, last)
 		return ctx.Err() // the server stops: nothing went wrong
 	}
 	now := a.now()
@@ -350,10 +400,13 @@ func (a *acmeSource) ask(ctx context.Context, m *managed, forced bool) error {
 		t.Next = now.Add(pause(err, t.Failures))
 	}
 	if cert != nil {
-		m.cert, m.foreign, m.renewal, m.looked = cert, false, renewal, now
+		m.cert, m.foreign, m.renewal, m.looked, m.unstored = cert, false, renewal, now, text
 	}
 	m.trouble = t
 	m.mu.Unlock()
+	if cert != nil && a.store(ctx, m) {
+		a.forget(ctx, m.name)
+	}
 	a.setTrouble(ctx, m.name, t)
 	select {
 	case m.woke <- struct{}{}:
@@ -367,11 +420,11 @@ func (a *acmeSource) ask(ctx context.Context, m *managed, forced bool) error {
 	return nil
 }
 
-// obtain asks the authority for a certificate, once, and stores it.
-func (a *acmeSource) obtain(ctx context.Context, name string) (*tls.Certificate, time.Time, error) {
+// obtain asks the authority for a certificate, once. text is what is to be stored.
+func (a *acmeSource) obtain(ctx context.Context, name string) (cert *tls.Certificate, text []byte, renewal time.Time, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, nil, time.Time{}, err
 	}
 	form := &x509.CertificateRequest{DNSNames: []string{name}}
 	if ip := net.ParseIP(name); ip != nil {
@@ -379,38 +432,33 @@ func (a *acmeSource) obtain(ctx context.Context, name string) (*tls.Certificate,
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, form, key)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, nil, time.Time{}, err
 	}
 	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, nil, time.Time{}, err
 	}
 	if err := a.issuer.PreCheck(ctx, []string{name}, false); err != nil {
-		return nil, time.Time{}, err
+		return nil, nil, time.Time{}, err
 	}
 	issued, err := a.issuer.Issue(ctx, csr)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, nil, time.Time{}, err
 	}
 	keyPEM, err := certmagic.PEMEncodePrivateKey(key)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, nil, time.Time{}, err
 	}
-	cert, err := parsePair(issued.Certificate, keyPEM)
+	cert, err = parsePair(issued.Certificate, keyPEM)
 	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("what the authority issued can't be used: %w", err)
+		return nil, nil, time.Time{}, fmt.Errorf("what the authority issued can't be used: %w", err)
 	}
-	// A certificate that was issued is kept and served even when the server is told to stop, or the data file can't take it.
-	text := append(bytes.TrimSpace(issued.Certificate), '\n')
-	if err := a.storage.Store(context.WithoutCancel(ctx), a.path(a.issuer.IssuerKey(), name), append(text, keyPEM...)); err != nil {
-		a.log.Error("the new certificate can't be stored in the data file: it is served until the server stops", "name", name, "error", err)
-	}
-	a.forget(ctx, name)
-	renewal := a.renewalOf(cert.Leaf)
+	text = append(append(bytes.TrimSpace(issued.Certificate), '\n'), keyPEM...)
+	renewal = a.renewalOf(cert.Leaf)
 	if meta, ok := issued.Metadata.(acme.Certificate); ok && meta.RenewalInfo != nil {
 		renewal = earlier(renewal, meta.RenewalInfo.SelectedTime)
 	}
-	return cert, renewal, nil
+	return cert, text, renewal, nil
 }
 
 // forget deletes other authorities' certificates of a name.

@@ -61,7 +61,8 @@ func explain(err error, name, directory string, now time.Time) string {
 		return fmt.Sprintf("the DNS record %s was set, but can't be seen in DNS: %s. Its changes may take longer, or the zone is served elsewhere than at the provider that is configured; set https.dns.resolvers if this network's name servers answer for the domain differently",
 			dns.record, brief(dns.err))
 	case errors.As(err, &dns):
-		return fmt.Sprintf("the DNS record %s can't be set: %s. Check the provider's token, and that it may change this domain's zone; a new token is read when Croft starts again", dns.record, brief(dns.err))
+		// Package dns says what to look at.
+		return fmt.Sprintf("the DNS record %s can't be set: %s; what was changed in the configuration, or of a token, is read when Croft starts again", dns.record, cut(dns.err.Error(), maxAdvice))
 	case errors.As(err, &problem):
 		return explainProblem(problem, name, host)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
@@ -115,7 +116,7 @@ func explainProblem(p acme.Problem, name, host string) string {
 		return fmt.Sprintf("the authority doesn't accept the e-mail address in https.email: correct it, and start Croft again (%s)", said)
 	case acme.ProblemTypeExternalAccountRequired:
 		return fmt.Sprintf("%s wants an account that was made with it before, which Croft can't use: set https.directory to another authority (%s)", host, said)
-	case acme.ProblemTypeServerInternal:
+	case acme.ProblemTypeServerInternal, acme.ProblemTypeBadNonce:
 		return fmt.Sprintf("%s has trouble of its own; Croft tries again (%s)", host, said)
 	}
 	if _, ok := p.Resource.(acme.Authorization); ok {
@@ -133,25 +134,36 @@ const maxSaid = 400
 // brief is an error's text on one line.
 func brief(err error) string { return plain(err.Error()) }
 
-func plain(s string) string {
+// maxAdvice is how much of package dns's own texts is told, which end in what to do.
+const maxAdvice = 1200
+
+func plain(s string) string { return cut(s, maxSaid) }
+
+func cut(s string, most int) string {
 	s = strings.Join(strings.Fields(strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
 	}, s)), " ")
-	if runes := []rune(s); len(runes) > maxSaid {
-		s = string(runes[:maxSaid]) + " …"
+	if runes := []rune(s); len(runes) > most {
+		s = string(runes[:most]) + " …"
 	}
 	return strings.TrimSuffix(s, ".")
 }
 
-// unreachable reports whether the authority had no part in an error: the network, or its server, is down.
+// unreachable reports whether the authority has refused nothing: the network, or its server, is down or busy, or nothing could be asked yet.
 func unreachable(err error) bool {
 	var problem acme.Problem
 	var network *url.Error
 	var dns *dnsError
-	return !errors.As(err, &problem) && !errors.As(err, &dns) && errors.As(err, &network)
+	switch {
+	case errors.Is(err, store.ErrDiskFull):
+		return true
+	case errors.As(err, &problem):
+		return problem.Status >= 500 || problem.Type == acme.ProblemTypeServerInternal || problem.Type == acme.ProblemTypeBadNonce
+	}
+	return !errors.As(err, &dns) && errors.As(err, &network)
 }
 
 // maxPause is the longest pause between two tries.

@@ -66,6 +66,9 @@ type Options struct {
 	// LocalNames returns the addresses and names that the machine has now, for mode Local; nil is none. It is called from time to time.
 	LocalNames func() []string
 
+	// HostNames returns the names of the settings that the server answers to as well, in lower case; nil is none.
+	HostNames func() []string
+
 	Log *slog.Logger     // nil is none
 	Now func() time.Time // nil is time.Now
 

@@ -68,15 +68,18 @@ func (h *HTTPS) troubleOf(name string) (t trouble) {
 
 // setTrouble stores it. That it can't be stored is no reason to fail: it is told in the log, and kept in memory.
 func (h *HTTPS) setTrouble(ctx context.Context, name string, t trouble) {
-	var value []byte
-	if t.Text != "" {
-		var err error
-		if value, err = json.Marshal(t); err != nil {
-			h.log.Error("the state of a certificate can't be written as JSON", "error", err)
-			return
-		}
-	}
-	if err := put(ctx, h.db, keyOf(kindTrouble, name), value); err != nil && ctx.Err() == nil {
+	if err := h.storeTrouble(ctx, name, t); err != nil && ctx.Err() == nil {
 		h.log.Warn("the state of a certificate can't be stored", "name", name, "error", err)
 	}
+}
+
+func (h *HTTPS) storeTrouble(ctx context.Context, name string, t trouble) error {
+	if t.Text == "" {
+		return put(ctx, h.db, keyOf(kindTrouble, name), nil)
+	}
+	value, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	return put(ctx, h.db, keyOf(kindTrouble, name), value)
 }

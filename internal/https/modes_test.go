@@ -285,10 +285,12 @@ func TestPlain(t *testing.T) {
 		{"local, profile", local, "GET", "192.168.1.5", "/trust/root.mobileconfig", "next"},
 		{"local, address", local, "GET", "192.168.1.5", "/x", "https://192.168.1.5/x"},
 		{"local, IPv6", local, "GET", "[fd00::1]:" + plain, "/x", "https://[fd00::1]:" + secure + "/x"},
-		{"local, address of the internet", local, "GET", "203.0.113.5", "/x", "https://croft.local/x"},
-		{"local, another", local, "GET", "evil.example.com", "/x", "https://croft.local/x"},
+		{"local, address of the internet", local, "GET", "203.0.113.5", "/x", "https://127.0.0.1:" + secure + "/x"},
+		{"local, another", local, "GET", "evil.example.com", "/x", "https://127.0.0.1:" + secure + "/x"},
+		{"local, another's front", local, "GET", "pi.fritz.box", "/", "http://127.0.0.1:" + plain + "/trust"},
+		{"local, a name of the settings", https.Options{Mode: https.Local, HostNames: func() []string { return []string{"pi.fritz.box"} }}, "GET", "pi.fritz.box:" + plain, "/x", "https://pi.fritz.box:" + secure + "/x"},
 		{"local without names", https.Options{Mode: https.Local}, "GET", "evil.example.com:" + plain, "/x", "https://127.0.0.1:" + secure + "/x"},
-		{"wildcards only", https.Options{Mode: https.Files, Certificate: "x", Key: "y", Names: []string{"*.example.org"}}, "GET", "b.example.com", "/", "https://127.0.0.1/"},
+		{"wildcards only", https.Options{Mode: https.Files, Certificate: "x", Key: "y", Names: []string{"*.example.org"}}, "GET", "b.example.com", "/", "https://127.0.0.1:" + secure + "/"},
 	} {
 		h := s.open(db, test.o)
 		client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -306,7 +308,7 @@ func TestPlain(t *testing.T) {
 		switch test.want {
 		case "next":
 			status = http.StatusOK
-		case "/trust":
+		case "/trust", "http://127.0.0.1:" + plain + "/trust":
 			status = http.StatusFound
 		}
 		if got == "" {

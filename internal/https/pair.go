@@ -1,6 +1,7 @@
 package https
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -20,7 +21,7 @@ func parsePair(certPEM, keyPEM []byte) (*tls.Certificate, error) {
 	if !hasBlock(certPEM, func(kind string) bool { return kind == "CERTIFICATE" }) {
 		return nil, errors.New("there is no certificate in PEM form")
 	}
-	if hasBlock(keyPEM, func(kind string) bool { return kind == "ENCRYPTED PRIVATE KEY" }) {
+	if hasBlock(keyPEM, func(kind string) bool { return kind == "ENCRYPTED PRIVATE KEY" }) || bytes.Contains(keyPEM, []byte("Proc-Type: 4,ENCRYPTED")) {
 		return nil, errors.New("the key needs a passphrase: take it off with openssl pkey -in OLD -out NEW")
 	}
 	if !hasBlock(keyPEM, isKey) {

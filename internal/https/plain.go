@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,7 +25,11 @@ func (h *HTTPS) Plain(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		case h.o.Mode == Local && path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
-			http.Redirect(w, r, "/trust", http.StatusFound)
+			trust := "/trust"
+			if at := cameTo(r); !h.mine(host) && at != "" {
+				trust = "http://" + net.JoinHostPort(at, strconv.Itoa(int(h.plainPort))) + trust // the API doesn't know that host either
+			}
+			http.Redirect(w, r, trust, http.StatusFound)
 			return
 		}
 		if a, ok := h.source.(*acmeSource); ok && certmagic.LooksLikeHTTPChallenge(r) && a.asking() && h.mine(host) && a.issuer.HandleHTTPChallenge(w, r) {
@@ -34,6 +39,9 @@ func (h *HTTPS) Plain(next http.Handler) http.Handler {
 			if host = h.someName(r); host == "" {
 				http.Error(w, "This server has no name that it could be reached by with https.", http.StatusMisdirectedRequest)
 				return
+			}
+			if host == cameTo(r) {
+				port = h.plainPort
 			}
 		}
 		target := r.URL.EscapedPath()
@@ -66,6 +74,9 @@ func (h *HTTPS) mine(host string) bool {
 	if h.Answers(host) {
 		return true
 	}
+	if h.o.HostNames != nil && slices.Contains(h.o.HostNames(), host) {
+		return true
+	}
 	if l, ok := h.source.(*local); ok && l.root != nil {
 		_, err := netip.ParseAddr(host)
 		return err == nil && l.root.Permits(host) == nil || host == "localhost"
@@ -73,14 +84,25 @@ func (h *HTTPS) mine(host string) bool {
 	return false
 }
 
-// someName is what this server is reached by: its first name, or the address that the client came to.
+// someName is what this server is reached by: in mode Local the address that the client came to, else its first name.
 func (h *HTTPS) someName(r *http.Request) string {
+	if h.o.Mode == Local {
+		return cameTo(r)
+	}
 	for _, name := range h.Names() {
 		if !strings.HasPrefix(name, "*.") {
 			return name
 		}
 	}
-	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && h.o.Mode != ACME {
+	if h.o.Mode == Files {
+		return cameTo(r)
+	}
+	return ""
+}
+
+// cameTo is the address of this machine that a client came to.
+func cameTo(r *http.Request) string {
+	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		return addrOf(a)
 	}
 	return ""

@@ -112,7 +112,7 @@ func (h *HTTPS) Renew(ctx context.Context, c *identity.Caller) error {
 	if e := (*errs.Error)(nil); err == nil || errors.As(err, &e) {
 		return err
 	}
-	return errs.New(errs.Busy, err.Error())
+	return errs.New(errs.Upstream, "not every certificate could be renewed: "+err.Error())
 }
 
 // Healthy says what is wrong with the certificates, nil for nothing.

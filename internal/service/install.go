@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"croft/internal/store"
@@ -22,7 +23,8 @@ type Done struct {
 	Program string `json:"previous,omitzero"` // the program that it replaced
 }
 
-// Install installs Croft as a service, or upgrades it, and returns when it answers. When it fails, all is as it was.
+// Install installs Croft as a service, or upgrades it, and returns when it answers. When it fails, all is as it was. The caller has
+// locked the layout.
 func (s *Service) Install(ctx context.Context) (*Done, error) {
 	owner, err := s.Supervisor.Installed()
 	switch {
@@ -50,7 +52,7 @@ func (s *Service) Install(ctx context.Context) (*Done, error) {
 	switch {
 	case owner == Nobody:
 		err = s.install(ctx, done, &did, same)
-	case same:
+	case same && guarded(s.Binary) == nil:
 		err = s.repair(ctx, done, &did)
 	default:
 		err = s.upgrade(ctx, done, &did)
@@ -70,28 +72,60 @@ func (s *Service) Install(ctx context.Context) (*Done, error) {
 // hidden are the folders that the service can't see: other people's.
 var hidden = []string{"/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/"}
 
-// checkPlaces refuses a data file that the service could not use.
+// hides reports whether the supervisor keeps a path from the service.
+func (s *Service) hides(path string) bool {
+	if _, ok := s.Supervisor.(*systemd); !ok {
+		return false
+	}
+	in := func(path string) bool {
+		return slices.ContainsFunc(hidden, func(prefix string) bool { return strings.HasPrefix(path+"/", prefix) })
+	}
+	real, err := filepath.EvalSymlinks(path)
+	return in(path) || err == nil && in(real)
+}
+
+// checkPlaces refuses, before anything is done, a data file that the service could not use, or in a folder that is not to be its own.
 func (s *Service) checkPlaces() error {
 	if !filepath.IsAbs(s.DataFile) {
 		return fmt.Errorf("the path of the data file, %s, must begin with the root of the file system", s.DataFile)
 	}
 	dir := filepath.Dir(s.DataFile)
-	if _, ok := s.Supervisor.(*systemd); ok {
-		for _, prefix := range hidden {
-			if strings.HasPrefix(dir+"/", prefix) {
-				return fmt.Errorf("the data file %s is in a folder that services can't see: move it to %s (that is all there is to move), and leave data out of %s",
-					s.DataFile, s.Data(), s.Config)
-			}
+	if s.hides(dir) {
+		return fmt.Errorf("the data file %s is in a folder that services can't see: move it to %s (that is all there is to move), and leave data out of %s",
+			s.DataFile, s.Data(), s.Config)
+	}
+	for _, path := range append(slices.Clone(s.Writable), s.Readable...) {
+		if s.hides(path) {
+			return fmt.Errorf("%s is in a folder that services can't see: move it out of the folders of users and of temporary files, and name the new place in %s", path, s.Config)
 		}
 	}
 	if dir == s.Folder {
+		return checkOwner(dir)
+	}
+	parent := filepath.Dir(dir)
+	info, err := os.Lstat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		// The folder itself is made; more than that would rather be a disk that is not there, or a slip.
+		if !isDir(parent) {
+			return fmt.Errorf("there is no folder %s for that of the data file: make it and try again", parent)
+		}
 		return nil
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a folder, but a link perhaps: name the folder of the data file itself", dir)
+	case s.owns(dir):
+		return nil
+	case filepath.Dir(parent) == parent, mountPoint(dir):
+		return fmt.Errorf("the folder of the data file must be for Croft alone, and %s is the system's: name one in it, such as %s",
+			dir, filepath.Join(dir, Name, filepath.Base(s.DataFile)))
 	}
-	// The folder itself is made; more than that would rather be a disk that is not there, or a slip.
-	if parent := filepath.Dir(dir); !isDir(dir) && !isDir(parent) {
-		return fmt.Errorf("there is no folder %s for that of the data file: make it and try again", parent)
+	alone, err := s.alone(dir)
+	if err == nil && !alone {
+		err = fmt.Errorf("the folder of the data file, %s, has more in it: it must be for Croft alone, which is to write there, so name another", dir)
 	}
-	return nil
+	return err
 }
 
 // alone reports whether a folder has nothing in it but the data file.
@@ -125,18 +159,26 @@ func versionOf(ctx context.Context, program string) (string, error) {
 	return m[1], nil
 }
 
+// installedVersion is versionOf for the program in its place, which is not asked when others than root could have put it there.
+func installedVersion(ctx context.Context, program string) (string, error) {
+	if err := guarded(program); err != nil {
+		return "", err
+	}
+	return versionOf(ctx, program)
+}
+
 // install installs Croft where it is not installed yet.
 func (s *Service) install(ctx context.Context, done *Done, did *steps, same bool) error {
 	done.Did = "installed"
-	if _, err := os.Stat(s.Binary); err == nil {
-		if done.Before, err = versionOf(ctx, s.Binary); err != nil {
-			return err
-		}
+	before, guard := installedVersion(ctx, s.Binary)
+	if guard != nil && !same && !errors.Is(guard, fs.ErrNotExist) {
+		return guard
 	}
+	done.Before = before
 	if err := s.prepare(ctx, did); err != nil {
 		return err
 	}
-	if !same {
+	if !same || guard != nil {
 		staged, err := s.stageProgram(ctx, did)
 		if err != nil {
 			return err
@@ -172,13 +214,13 @@ func (s *Service) repair(ctx context.Context, done *Done, did *steps) error {
 		done.Did = "repaired"
 	}
 	if state.Running && !changed && (state.PID == 0 || runs(state.PID, s.Binary)) {
-		return s.Answers(ctx)
+		return s.bear(s.Answers(ctx))
 	}
 	done.Did = "repaired"
 	if err := s.Supervisor.Stop(ctx); err != nil {
 		return err
 	}
-	return s.start(ctx)
+	return s.bear(s.start(ctx)) // it may be the folder of backups that was moved, to make room
 }
 
 // upgrade puts another program in the place of the one that runs. The server stands still while the data file is copied, so that
@@ -186,7 +228,16 @@ func (s *Service) repair(ctx context.Context, done *Done, did *steps) error {
 func (s *Service) upgrade(ctx context.Context, done *Done, did *steps) (err error) {
 	done.Did = "upgraded"
 	forever := context.WithoutCancel(ctx)
-	before, oldErr := versionOf(ctx, s.Binary) // one that doesn't run is replaced all the same
+	state, err := s.Supervisor.State(ctx)
+	if err != nil {
+		return err
+	}
+	if state.Running {
+		if err := s.Answers(ctx); errors.Is(err, ErrNoRoom) {
+			return fmt.Errorf("an upgrade needs room for a copy of the data file, and the server says: %w", err)
+		}
+	}
+	before, oldErr := installedVersion(ctx, s.Binary) // one that doesn't run is replaced all the same
 	if oldErr != nil {
 		before = "the old program"
 	}
@@ -197,10 +248,6 @@ func (s *Service) upgrade(ctx context.Context, done *Done, did *steps) (err erro
 	if err != nil {
 		return err
 	}
-	state, err := s.Supervisor.State(ctx)
-	if err != nil {
-		return err
-	}
 	began := false // the new program may have changed the data file
 	defer func() {
 		if err != nil {
@@ -208,7 +255,7 @@ func (s *Service) upgrade(ctx context.Context, done *Done, did *steps) (err erro
 		}
 	}()
 
-	did.did(func() error { return s.goBack(forever, state.Running, began, before, done.Copy) })
+	did.did(func() error { return s.goBack(forever, state.Running || state.Starting, began, before, done.Copy) })
 	if err := s.Supervisor.Stop(ctx); err != nil {
 		return err
 	}
@@ -242,14 +289,14 @@ func (s *Service) goBack(ctx context.Context, ran, began bool, before, copied st
 	if !ran && !began {
 		return remove(copied)
 	}
-	err := s.start(ctx)
+	err := s.bear(s.start(ctx))
 	if err != nil && began && copied != "" {
 		s.Say("%s can't use the data file as the new program left it, so the copy is put back", before)
 		err = errors.Join(s.Supervisor.Stop(ctx), s.runAs(ctx, s.Binary, "restore", "--data", s.DataFile, copied))
 		if err != nil {
 			return fmt.Errorf("%s can't use the data file, and its copy %s can't be put back: %w", before, copied, err)
 		}
-		err = s.start(ctx)
+		err = s.bear(s.start(ctx))
 	}
 	if err != nil {
 		return fmt.Errorf("%s does not answer either: %w", before, err)
@@ -273,35 +320,8 @@ func (s *Service) prepare(ctx context.Context, did *steps) error {
 			return err
 		}
 	}
-	// A folder that is made here can hold nothing but what a first start made that failed.
-	if err := did.makeFolder(s.Folder, 0o700, os.RemoveAll); err != nil {
+	if err := s.prepareFolders(did); err != nil {
 		return err
-	}
-	if err := s.own(s.Folder); err != nil {
-		return err
-	}
-	// Where somebody put a copy of a data file, as root.
-	if err := s.own(s.DataFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("give the data file to the user %s: %w", s.User, err)
-	}
-	if dir := filepath.Dir(s.DataFile); !isDir(dir) {
-		if err := did.makeFolder(dir, 0o700, os.RemoveAll); err != nil {
-			return err
-		}
-		if err := s.own(dir); err != nil {
-			return err
-		}
-	} else if !s.owns(dir) {
-		alone, err := s.alone(dir)
-		if err != nil {
-			return err
-		}
-		if !alone {
-			return fmt.Errorf("the folder of the data file, %s, has more in it: it must be for Croft alone, which is to write there, so name another", dir)
-		}
-		if err := s.own(dir); err != nil {
-			return err
-		}
 	}
 	if err := did.makeFolder(filepath.Dir(s.Config), 0o755, os.Remove); err != nil {
 		return err
@@ -315,6 +335,31 @@ func (s *Service) prepare(ctx context.Context, did *steps) error {
 	}
 	s.Say("Wrote the configuration %s", s.Config)
 	return s.share(s.Config)
+}
+
+// prepareFolders makes the folders of the data, and gives them and what is in them to the service's user. checkPlaces has found that they
+// may be.
+func (s *Service) prepareFolders(did *steps) error {
+	for _, dir := range []string{s.Folder, filepath.Dir(s.DataFile)} {
+		// A folder that is made here can hold nothing but what a first start made that failed.
+		if err := did.makeFolder(dir, 0o700, os.RemoveAll); err != nil {
+			return err
+		}
+		if dir != s.Folder && s.owns(dir) {
+			continue
+		}
+		if err := s.own(dir, did); err != nil {
+			return err
+		}
+	}
+	// Somebody may have put a copy of a data file and its backups there, as root.
+	err := s.own(s.DataFile, did)
+	if errors.Is(err, fs.ErrNotExist) {
+		did.did(func() error { return os.Remove(s.DataFile) }) // a first start that fails has made it
+	} else if err != nil {
+		return fmt.Errorf("give the data file to the user %s: %w", s.User, err)
+	}
+	return s.ownInside(s.Folder, did)
 }
 
 // stageProgram puts the program beside its place, and sees that it runs there.
@@ -378,7 +423,8 @@ func (s *Service) define(did *steps) error {
 	return nil
 }
 
-// Uninstall stops the server and takes the service and the program away; with purge the data, the configuration and the user as well.
+// Uninstall stops the server and takes the service and the program away; with purge its folder, the configuration and the user as well.
+// What is outside of the folder stays in any case. The caller has locked the layout.
 func (s *Service) Uninstall(ctx context.Context, purge bool) error {
 	switch owner, err := s.owned(); {
 	case purge && errors.Is(err, ErrNotInstalled): // what an uninstall before kept is to go now
@@ -402,34 +448,33 @@ func (s *Service) Uninstall(ctx context.Context, purge bool) error {
 	if !purge {
 		return nil
 	}
-	if err := errors.Join(s.removeData(), os.RemoveAll(s.Folder), remove(s.Config), remove(s.Environment)); err != nil {
+	if err := errors.Join(os.RemoveAll(s.Folder), remove(s.Config), remove(s.Environment)); err != nil {
 		return err
 	}
 	// Its folder, unless somebody keeps more in it.
 	if dir := filepath.Dir(s.Config); dir != s.Folder {
 		_ = os.Remove(dir)
 	}
-	s.Say("Removed %s, %s and %s", s.DataFile, s.Folder, s.Config)
+	s.Say("Removed %s and %s", s.Folder, s.Config)
 	if s.User == "" {
+		return nil
+	}
+	// The next user that the system makes could get the number of one that is gone, and with it these.
+	if outside := s.Outside(); len(outside) > 0 {
+		s.Say("The user %s stays, who owns %s", s.User, strings.Join(outside, " and "))
 		return nil
 	}
 	return removeUser(ctx, s.User, s.Folder)
 }
 
-// removeData removes a data file that is in a folder of its own, the copies beside it, and the folder unless there is more in it.
-func (s *Service) removeData() error {
-	dir := filepath.Dir(s.DataFile)
-	if dir == s.Folder {
-		return nil
+// Outside are the data file and the folders of backups, where they are not in the service's own folder but elsewhere.
+func (s *Service) Outside() (paths []string) {
+	for _, path := range append([]string{s.DataFile}, s.Writable...) {
+		if _, err := os.Lstat(path); err == nil && !strings.HasPrefix(path, s.Folder+string(filepath.Separator)) {
+			paths = append(paths, path)
+		}
 	}
-	besides, err := filepath.Glob(globQuote(s.DataFile) + ".*")
-	copies, copiesErr := filepath.Glob(globQuote(s.stem()) + "*.db")
-	err = errors.Join(err, copiesErr)
-	for _, path := range append(append(besides, copies...), s.DataFile) {
-		err = errors.Join(err, remove(path))
-	}
-	_ = os.Remove(dir) // as this says
-	return err
+	return paths
 }
 
 // remove removes a file that may be missing.

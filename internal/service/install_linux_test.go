@@ -3,6 +3,7 @@ package service_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -84,7 +85,7 @@ func TestInstall(t *testing.T) {
 	}
 }
 
-// A data file may be elsewhere, in a folder of its own, and goes with a purge.
+// A data file may be elsewhere, in a folder of its own, and stays there whatever is purged.
 func TestDataElsewhere(t *testing.T) {
 	m := newMachine(t)
 	one, _ := programs(t)
@@ -96,9 +97,115 @@ func TestDataElsewhere(t *testing.T) {
 	if err := service.New(m.Options).Uninstall(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%s is left after purge: %v", dir, err)
+	if _, err := os.Stat(m.DataFile); err != nil {
+		t.Errorf("the data file is gone after a purge of the service's folder: %v", err)
 	}
+	if _, err := os.Stat(m.Folder); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is left after purge: %v", m.Folder, err)
+	}
+}
+
+// A program that others can change is not run as root: it is replaced by the same one, and refused when it is another.
+func TestProgramOfOthers(t *testing.T) {
+	m := newMachine(t)
+	one, two := programs(t)
+	put := func(program string) {
+		t.Helper()
+		text, err := os.ReadFile(program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Dir(m.Binary), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, m.Binary, text)
+		if err := os.Chmod(m.Binary, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(script(t, "touch "+m.root+"/ran"))
+	before := m.tree()
+	if _, err := m.install(two); err == nil || !strings.Contains(err.Error(), "others than root") {
+		t.Errorf("over a program that others can change: %v", err)
+	}
+	if d := cmp.Diff(before, m.tree()); d != "" {
+		t.Error(d)
+	}
+	placed := func() {
+		t.Helper()
+		if info, err := os.Stat(m.Binary); err != nil || info.Mode() != 0o755 {
+			t.Errorf("the program has the mode %v, %v", info.Mode(), err)
+		}
+	}
+	put(one)
+	m.mustInstall(one, "installed")
+	placed()
+	token := m.data()
+	if err := os.Chmod(m.Binary, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := service.New(m.Options).Version(t.Context()); err == nil {
+		t.Error("a program that others can change was asked for its version")
+	}
+	m.mustInstall(one, "upgraded")
+	placed()
+	if m.data() != token {
+		t.Error("the data is another")
+	}
+}
+
+// A server whose disk is full is nothing to begin with, and is at once told from one that starts slowly. One that is there goes on.
+func TestNoRoom(t *testing.T) {
+	m := newMachine(t)
+	one, two := programs(t)
+	full := func(ctx context.Context) error {
+		if err := m.answers(ctx); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: 3 MiB are left", service.ErrNoRoom)
+	}
+	m.Patience = 1000 * time.Hour
+	before := m.tree()
+	m.Answers = full
+	if _, err := m.install(one); !errors.Is(err, service.ErrNoRoom) || !strings.Contains(err.Error(), "3 MiB") {
+		t.Errorf("install: %v", err)
+	}
+	if d := cmp.Diff(before, m.tree()); d != "" {
+		t.Error(d)
+	}
+
+	m.Answers = m.answers
+	m.mustInstall(one, "installed")
+	token, before := m.data(), m.tree()
+	m.Answers = full
+	if _, err := m.install(two); !errors.Is(err, service.ErrNoRoom) || strings.Contains(err.Error(), "undone") {
+		t.Errorf("upgrade: %v", err)
+	}
+	if d := cmp.Diff(before, m.tree()); d != "" {
+		t.Error(d)
+	}
+	// The disk may have become full by the upgrade, which is taken back then, and the old program with it runs all the same.
+	asked := 0
+	m.Answers = func(ctx context.Context) error {
+		if asked++; asked == 1 {
+			return m.answers(ctx)
+		}
+		return full(ctx)
+	}
+	if _, err := m.install(two); !errors.Is(err, service.ErrNoRoom) || strings.Contains(err.Error(), "undone") {
+		t.Errorf("upgrade that fills the disk: %v", err)
+	}
+	if d := cmp.Diff(before, m.tree()); d != "" {
+		t.Error(d)
+	}
+	if err := service.New(m.Options).Restart(t.Context()); err != nil || m.data() != token {
+		t.Errorf("restart: %v", err)
+	}
+	if !strings.Contains(m.said.String(), "can't write: 3 MiB") {
+		t.Error("nobody was told")
+	}
+	write(t, m.sup.unit, []byte("spoilt"))
+	m.mustInstall(one, "repaired")
 }
 
 // Who is not ours is left alone.
@@ -215,37 +322,40 @@ func TestEachStepUndone(t *testing.T) {
 			}
 		}
 	})
-	t.Run("upgrade", func(t *testing.T) {
-		m := newMachine(t)
-		m.mustInstall(one, "installed")
-		token := m.data()
-		unit, err := os.ReadFile(m.sup.unit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, m.sup.unit, append(unit, "# of an older Croft\n"...))
-		before := m.tree()
-		for n := 1; ; n++ {
-			m.sup.calls, m.sup.failAt = 0, n
-			_, err := m.install(two)
-			if err == nil {
-				break
+	// A server that is still about to serve, as after a crash, is started again as well.
+	for _, starting := range []bool{false, true} {
+		t.Run(fmt.Sprintf("upgrade while starting %v", starting), func(t *testing.T) {
+			m := newMachine(t)
+			m.mustInstall(one, "installed")
+			token := m.data()
+			unit, err := os.ReadFile(m.sup.unit)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if !errors.Is(err, errInjected) {
-				t.Fatalf("call %d: %v", n, err)
+			write(t, m.sup.unit, append(unit, "# of an older Croft\n"...))
+			before := m.tree()
+			for n := 1; ; n++ {
+				m.sup.calls, m.sup.failAt, m.sup.starting = 0, n, starting
+				_, err := m.install(two)
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, errInjected) {
+					t.Fatalf("call %d: %v", n, err)
+				}
+				m.sup.failAt, m.sup.starting = 0, false
+				if m.data() != token {
+					t.Errorf("call %d: the data is another", n)
+				}
+				if d := cmp.Diff(before, m.tree()); d != "" {
+					t.Fatalf("call %d: %s", n, d)
+				}
 			}
-			m.sup.failAt = 0
 			if m.data() != token {
-				t.Errorf("call %d: the data is another", n)
+				t.Error("the data is another")
 			}
-			if d := cmp.Diff(before, m.tree()); d != "" {
-				t.Fatalf("call %d: %s", n, d)
-			}
-		}
-		if m.data() != token {
-			t.Error("the data is another")
-		}
-	})
+		})
+	}
 }
 
 // A disk that fills up, whenever it does, leaves all as it was.

@@ -18,11 +18,16 @@ func System() Layout {
 		Config:      "/etc/croft/croft.toml",
 		Environment: "/etc/croft/environment",
 		Folder:      "/var/lib/croft",
+		Lock:        "/run/croft-install.lock",
 	}
 }
 
 // Here is the supervisor of this machine.
 func Here() (Supervisor, error) {
+	// After a plain su these are missing, and with them useradd, service, start-stop-daemon.
+	if err := os.Setenv("PATH", strings.TrimPrefix(os.Getenv("PATH")+":/usr/sbin:/sbin", ":")); err != nil {
+		return nil, err
+	}
 	if isDir("/run/systemd/system") {
 		return newSystemd(), nil
 	}

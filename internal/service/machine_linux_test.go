@@ -27,8 +27,9 @@ import (
 type processes struct {
 	unit string
 
-	failAt int // the call that fails, 0 for none
-	calls  int
+	failAt   int // the call that fails, 0 for none
+	calls    int
+	starting bool // a server that runs is said to be starting
 
 	cmd   *exec.Cmd
 	ended chan struct{}
@@ -144,6 +145,7 @@ func (p *processes) Stop(context.Context) error {
 	if err := p.call(); err != nil {
 		return err
 	}
+	p.starting = false
 	if p.running() {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 		<-p.ended
@@ -154,6 +156,9 @@ func (p *processes) Stop(context.Context) error {
 func (p *processes) State(context.Context) (service.State, error) {
 	if err := p.call(); err != nil {
 		return service.State{}, err
+	}
+	if p.running() && p.starting {
+		return service.State{Starting: true, Word: "activating"}, nil
 	}
 	if p.running() {
 		return service.State{Running: true, PID: p.cmd.Process.Pid, Word: "running"}, nil

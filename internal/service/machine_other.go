@@ -17,6 +17,7 @@ func System() Layout {
 		Previous: "/usr/local/bin/croft.old",
 		Config:   "/usr/local/etc/croft/croft.toml",
 		Folder:   "/usr/local/var/croft",
+		Lock:     "/var/run/croft-install.lock",
 	}
 }
 

@@ -17,6 +17,7 @@ func System() Layout {
 		Previous: filepath.Join(programs, "croft.old.exe"),
 		Config:   filepath.Join(state, "croft.toml"),
 		Folder:   state,
+		Lock:     `Global\croft-install`,
 	}
 }
 

@@ -194,7 +194,8 @@ func (r *registered) State(context.Context) (State, error) {
 	return State{}, err
 }
 
-// logFile is where a server writes whose supervisor keeps no log.
+// logFile is where a server writes whose supervisor keeps no log. Nothing bounds it but on Windows (run_windows.go): who starts a server
+// there holds the file open, and the help of "service logs" says so.
 func logFile(l Layout) string { return filepath.Join(l.Folder, "croft.log") }
 
 func (r *registered) Logs(ctx context.Context, w io.Writer, n int, follow bool) error {
@@ -215,7 +216,7 @@ func (r *registered) Logs(ctx context.Context, w io.Writer, n int, follow bool) 
 
 // lastLines reads the last n lines of a file, of its last MiB at most.
 func lastLines(path string, n int) (string, error) {
-	f, err := os.Open(path)
+	f, err := openAsItIs(path)
 	if err != nil {
 		return "", err
 	}
@@ -223,6 +224,9 @@ func lastLines(path string, n int) (string, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return "", err
+	}
+	if !ordinary(info) {
+		return "", notOrdinary(path)
 	}
 	const most = 1 << 20
 	text, err := io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-most), most))

@@ -2,12 +2,14 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -136,78 +138,6 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// Whose a unit is stands in it.
-func TestSystemdOwner(t *testing.T) {
-	dir := t.TempDir()
-	s := &systemd{unit: filepath.Join(dir, "etc.service"), packaged: []string{filepath.Join(dir, "usr.service")}}
-	want := func(owner Owner, place string) {
-		t.Helper()
-		got, err := s.Installed()
-		if err != nil || got != owner || s.Place() != place {
-			t.Errorf("owner %v, %v, of %s; want %v of %s", got, err, s.Place(), owner, place)
-		}
-	}
-	put := func(path, text string) {
-		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want(Nobody, s.unit)
-	put(s.packaged[0], PackageUnit("/usr/bin/croft"))
-	want(Package, s.packaged[0])
-	put(s.packaged[0], "[Service]\n")
-	want(Foreign, s.packaged[0])
-	put(s.unit, Unit(Definition{}))
-	want(Ours, s.unit)
-	put(s.unit, "[Service]\n")
-	want(Foreign, s.unit)
-}
-
-// A folder of the service's own is no way to somebody else's files.
-func TestOwn(t *testing.T) {
-	needs.Root(t)
-	s := New(Options{User: "daemon"})
-	dir := t.TempDir()
-	file, link, other := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "other")
-	for _, err := range []error{os.WriteFile(file, nil, 0o600), os.Symlink(file, link)} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.own(link); err == nil {
-		t.Error("a link was followed")
-	}
-	if err := os.Link(file, other); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.own(file); err == nil {
-		t.Error("a file with two names was given away")
-	}
-	if err := os.Remove(other); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.own(file); err != nil {
-		t.Error(err)
-	}
-	if !s.owns(file) {
-		t.Error("the file was not given away")
-	}
-}
-
-// A data file that systemd hides from the service is refused before anything is done.
-func TestHiddenPlaces(t *testing.T) {
-	for path, refused := range map[string]bool{
-		"/home/ada/croft.db": true, "/root/croft.db": true, "/tmp/croft.db": true, "croft.db": true,
-		"/no such folder/either/croft.db": true, "/var/lib/croft/croft.db": false, "/croft.db": false,
-	} {
-		err := New(Options{Layout: System(), Supervisor: newSystemd(), DataFile: path}).checkPlaces()
-		if (err != nil) != refused {
-			t.Errorf("%s: %v", path, err)
-		}
-	}
-}
-
 // A last log is short.
 func TestLastLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
@@ -216,6 +146,22 @@ func TestLastLines(t *testing.T) {
 	}
 	if got, err := lastLines(path, 2); err != nil || got != "two\nthree\n" {
 		t.Errorf("%q, %v", got, err)
+	}
+	// The folder is the service's user's, who could put anything there for root to read.
+	link, fifo := path+".link", path+".fifo"
+	if err := errors.Join(os.Symlink("/etc/passwd", link), syscall.Mkfifo(fifo, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []string{link, fifo} {
+		if got, err := lastLines(other, 2); err == nil {
+			t.Errorf("%s was read: %q", other, got)
+		}
+	}
+	if err := os.Link(path, path+".again"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := lastLines(path, 2); err == nil {
+		t.Errorf("a file with two names was read: %q", got)
 	}
 	r := newRegistered("unix-systemv")
 	if err := r.Logs(context.Background(), nil, 1, true); err == nil {

@@ -28,6 +28,7 @@ type Layout struct {
 	Config      string // the configuration file
 	Environment string // variables for the server, such as tokens; "" where there is none
 	Folder      string // the folder of the data file
+	Lock        string // what Lock locks: a file, or on Windows the name of a mutex
 }
 
 // Data is where the data file is, unless the configuration says otherwise.
@@ -41,9 +42,10 @@ type Options struct {
 	Program    string   // the program to install
 	DataFile   string   // from the configuration
 	Writable   []string // more folders that the server writes to
+	Readable   []string // more files that the server reads: certificates
 	Settings   string   // the configuration file to make if there is none
 
-	// Answers returns nil when the server answers and is healthy, and else why not.
+	// Answers returns nil when the server answers and is healthy, and else why not: ErrNoRoom if it is only that its disk is full.
 	Answers func(context.Context) error
 	// Patience is how long a started server may take to answer.
 	Patience time.Duration
@@ -107,10 +109,11 @@ type Definition struct {
 
 // A State is what a supervisor knows of the server.
 type State struct {
-	Running bool
-	PID     int       // 0 if it is unknown
-	Since   time.Time // zero if it is unknown
-	Word    string    // the supervisor's own: active, failed
+	Running  bool
+	Starting bool      // it does not serve, and is about to: it checks its file, or is to be started again
+	PID      int       // 0 if it is unknown
+	Since    time.Time // zero if it is unknown
+	Word     string    // the supervisor's own: active, failed
 }
 
 func (s *Service) definition() Definition {
@@ -121,6 +124,10 @@ func (s *Service) definition() Definition {
 var (
 	ErrNotInstalled = errors.New(`there is no service of Croft's here: "sudo croft service install" makes it`)
 	ErrPackage      = errors.New("this Croft came as a package")
+	ErrLocked       = errors.New("another install or uninstall of Croft is at work on this machine: wait until it ends, and try again")
+
+	// ErrNoRoom is wrapped by what Options.Answers returns when the server runs, and can't write because its disk is full.
+	ErrNoRoom = errors.New("it can't write")
 )
 
 // owned refuses a service that is not there, or somebody else's.
@@ -146,7 +153,17 @@ func (s *Service) Start(ctx context.Context) error {
 	if _, err := s.owned(); err != nil {
 		return err
 	}
-	return s.start(ctx)
+	return s.bear(s.start(ctx))
+}
+
+// bear takes a server for one that runs whose disk is full: it is read from, and things are deleted there, until somebody makes room.
+// Only what is new is not begun so.
+func (s *Service) bear(err error) error {
+	if errors.Is(err, ErrNoRoom) {
+		s.Say("Take care: %v", err)
+		return nil
+	}
+	return err
 }
 
 // Stop stops the server.
@@ -162,7 +179,7 @@ func (s *Service) Restart(ctx context.Context) error {
 	if err := s.Stop(ctx); err != nil {
 		return err
 	}
-	return s.start(ctx)
+	return s.bear(s.start(ctx))
 }
 
 // State says how the server is.
@@ -183,7 +200,7 @@ func (s *Service) Version(ctx context.Context) (version string, packaged bool, e
 	if owner == Package {
 		program = packageBinary
 	}
-	version, err = versionOf(ctx, program)
+	version, err = installedVersion(ctx, program)
 	return version, owner == Package, err
 }
 
@@ -220,6 +237,9 @@ func (s *Service) start(ctx context.Context) error {
 		err := s.Answers(ctx)
 		if err == nil {
 			return nil
+		}
+		if errors.Is(err, ErrNoRoom) {
+			return fmt.Errorf("the server runs, but %w", err)
 		}
 		state, stateErr := s.Supervisor.State(ctx)
 		if stateErr == nil && !state.Running {

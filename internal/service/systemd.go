@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/user"
 	"strconv"
 	"strings"
 	"time"
@@ -31,12 +32,32 @@ func newSystemd() *systemd {
 func (*systemd) String() string { return "systemd" }
 
 func (s *systemd) Place() string {
-	for _, path := range append([]string{s.unit}, s.packaged...) {
-		if _, err := os.Stat(path); err == nil {
+	paths := []string{s.unit}
+	if path, err := s.fragment(); err == nil && path != "" {
+		paths = append(paths, path)
+	}
+	for _, path := range append(paths, s.packaged...) {
+		if _, err := os.Lstat(path); err == nil {
 			return path
 		}
 	}
 	return s.unit
+}
+
+// fragment is where systemd itself has found a unit, of the many places where one may be. "" when it knows none.
+func (s *systemd) fragment() (string, error) {
+	values, err := s.show(context.Background(), "FragmentPath")
+	return values["FragmentPath"], err
+}
+
+func (s *systemd) show(ctx context.Context, properties string) (values map[string]string, err error) {
+	out, err := output(ctx, "systemctl", "show", "croft.service", "--property="+properties)
+	values = map[string]string{}
+	for line := range strings.Lines(out) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		values[key] = value
+	}
+	return values, err
 }
 
 func (s *systemd) Installed() (Owner, error) {
@@ -49,7 +70,12 @@ func (s *systemd) Installed() (Owner, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return Nobody, err
 	}
-	for _, path := range s.packaged {
+	found, err := s.fragment()
+	if err != nil {
+		return Nobody, err
+	}
+	// The one that systemd knows is first; another may be there since it last looked.
+	for _, path := range append([]string{found}, s.packaged...) {
 		if text, err := os.ReadFile(path); err == nil {
 			if bytes.Contains(text, []byte(packageMarker)) {
 				return Package, nil
@@ -106,7 +132,7 @@ func (s *systemd) Start(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	if _, ended := errors.AsType[*exec.ExitError](err); ended && ctx.Err() == nil {
+	if f, ok := errors.AsType[*failure](err); ok && ctx.Err() == nil && strings.HasPrefix(f.said, "Job for croft.service failed") {
 		err = errors.New("it ended before it served") // systemctl would refer to the log, which is shown
 	}
 	// systemd would go on trying, which is for servers that ran before.
@@ -121,17 +147,13 @@ const stopPatience = 45 * time.Second
 func (s *systemd) Stop(ctx context.Context) error { return s.call(ctx, "stop", "croft.service") }
 
 func (s *systemd) State(ctx context.Context) (State, error) {
-	out, err := output(ctx, "systemctl", "show", "croft.service", "--property=ActiveState,MainPID,ActiveEnterTimestampMonotonic")
+	values, err := s.show(ctx, "ActiveState,MainPID,ActiveEnterTimestampMonotonic")
 	if err != nil {
 		return State{}, err
 	}
-	values := map[string]string{}
-	for line := range strings.Lines(out) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		values[key] = value
-	}
 	state := State{Word: values["ActiveState"]}
 	state.Running = state.Word == "active" || state.Word == "reloading"
+	state.Starting = !state.Running && state.Word != "inactive" && state.Word != "failed"
 	state.PID, _ = strconv.Atoi(values["MainPID"]) // 0 for none
 	if entered, err := strconv.ParseInt(values["ActiveEnterTimestampMonotonic"], 10, 64); err == nil && state.Running {
 		if up, err := uptime(); err == nil {
@@ -156,8 +178,12 @@ func (s *systemd) Logs(ctx context.Context, w io.Writer, n int, follow bool) err
 	if follow {
 		args = append(args, "--follow")
 	}
-	// What --unit would show, and what a server said that ended before the journal could find out whose it was.
-	args = append(args, "_SYSTEMD_UNIT=croft.service", "+", "UNIT=croft.service", "_PID=1", "+", "SYSLOG_IDENTIFIER=croft", "_TRANSPORT=stdout")
+	// What --unit would show, and what a server said that ended before the journal could find out whose it was: others may say that
+	// they are croft, but not with its user's number.
+	args = append(args, "_SYSTEMD_UNIT=croft.service", "+", "UNIT=croft.service", "_UID=0")
+	if u, err := user.Lookup(User); err == nil {
+		args = append(args, "+", "SYSLOG_IDENTIFIER=croft", "_TRANSPORT=stdout", "_UID="+u.Uid)
+	}
 	cmd := exec.CommandContext(ctx, "journalctl", args...)
 	var complaint tail
 	cmd.Stdout, cmd.Stderr = w, &complaint
@@ -179,13 +205,27 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()
 	if err != nil {
-		err = fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
-		if !complaint.empty() {
-			err = fmt.Errorf("%w: %s", err, complaint.String())
-		}
+		err = &failure{command: name + " " + strings.Join(args, " "), err: err, said: complaint.String()}
 	}
 	return string(out), err
 }
+
+// A failure is that of a program.
+type failure struct {
+	command string
+	err     error
+	said    string // on standard error
+}
+
+func (f *failure) Error() string {
+	text := f.command + ": " + f.err.Error()
+	if f.said != "" {
+		text += ": " + f.said
+	}
+	return text
+}
+
+func (f *failure) Unwrap() error { return f.err }
 
 // A tail keeps the end of what is written to it: as much as an error's text can hold.
 type tail struct{ b []byte }
