@@ -19,6 +19,11 @@ func (q *request) httpsRenew() error {
 	return q.httpsStatus()
 }
 
+// forgetRoot has the next start make a new authority.
+func (q *request) forgetRoot() error {
+	return q.nothing(q.api.https.ForgetRoot(q.ctx, q.caller))
+}
+
 // trust tells people how to trust this server's own authority.
 func (q *request) trust() error { return q.trustPage(q.api.https.RootPEM(), q.api.https.SecurePort()) }
 

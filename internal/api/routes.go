@@ -81,6 +81,7 @@ var routes = []route{
 	pass(http.MethodPatch, "/settings", managers, (*request).patchSettings),
 	plain(http.MethodGet, "/https", managers, (*request).httpsStatus),
 	brief(plain(http.MethodPost, "/https/renew", managers, (*request).httpsRenew)),
+	plain(http.MethodDelete, "/https/root", managers, (*request).forgetRoot),
 	brief(plain(http.MethodPost, "/check", managers, (*request).check)),
 	brief(plain(http.MethodGet, "/backup", managers, (*request).sendBackup)),
 	plain(http.MethodGet, "/backups", managers, (*request).listBackups),

@@ -44,27 +44,44 @@ expire, and waits for it. Authorities allow only so many in a week.`,
 				return p.printCertificates(raw)
 			}),
 		},
-		&cobra.Command{
-			Use:   "root",
-			Short: "The certificate of this Croft's own authority, for devices to trust",
-			Long: `Prints the certificate that devices must trust in mode local. It is the one that the
+		p.rootCommand(),
+	)
+}
+
+func (p *program) rootCommand() *cobra.Command {
+	var forget bool
+	cmd := &cobra.Command{
+		Use:   "root",
+		Short: "The certificate of this Croft's own authority, for devices to trust",
+		Long: `Prints the certificate that devices must trust in mode local. It is the one that the
 page /trust of this server offers, which shows the same fingerprint as "croft https
-status".`,
-			Example: `  croft https root > croft-root.pem`,
-			Args:    cobra.NoArgs,
-			RunE: p.withClient(func(ctx context.Context, c *client, _ []string) error {
-				if p.json {
-					return p.usage("the certificate is PEM and has no JSON form; leave --json out")
-				}
-				pem, err := c.callAt(ctx, http.MethodGet, "/trust/root.pem", nil)
-				if err != nil {
+status".
+
+With --forget the authority is deleted instead, as after a theft of the data file, or
+when it is to vouch for other names. The next start of the server makes a new one,
+which every device must be told to trust.`,
+		Example: `  croft https root > croft-root.pem`,
+		Args:    cobra.NoArgs,
+		RunE: p.withClient(func(ctx context.Context, c *client, _ []string) error {
+			if forget {
+				if _, err := c.call(ctx, http.MethodDelete, "/https/root", nil); err != nil {
 					return err
 				}
-				_, err = p.stdout.Write(pem)
+				return p.done(nil, "The authority is forgotten: start the server again, which makes a new one, and have every device trust that.")
+			}
+			if p.json {
+				return p.usage("the certificate is PEM and has no JSON form; leave --json out")
+			}
+			pem, err := c.callAt(ctx, http.MethodGet, "/trust/root.pem", nil)
+			if err != nil {
 				return err
-			}),
-		},
-	)
+			}
+			_, err = p.stdout.Write(pem)
+			return err
+		}),
+	}
+	cmd.Flags().BoolVar(&forget, "forget", false, "delete the authority, so that the next start makes a new one")
+	return cmd
 }
 
 // certificates is the API's answer, as far as it is printed.

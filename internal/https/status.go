@@ -11,6 +11,7 @@ import (
 
 	"croft/internal/errs"
 	"croft/internal/identity"
+	"croft/internal/store"
 )
 
 // Status is what an owner wants to know.
@@ -113,6 +114,20 @@ func (h *HTTPS) Renew(ctx context.Context, c *identity.Caller) error {
 		return err
 	}
 	return errs.New(errs.Upstream, "not every certificate could be renewed: "+err.Error())
+}
+
+// ForgetRoot deletes Croft's own authority from the data file, after a theft of it or for other names. The next start makes a new one, which every
+// device must be told to trust.
+func (h *HTTPS) ForgetRoot(ctx context.Context, c *identity.Caller) error {
+	if err := mayManage(c); err != nil {
+		return err
+	}
+	if h.o.Mode != Local {
+		return errs.New(errs.Conflict, "this server has no authority of its own: https.mode is not local")
+	}
+	return h.db.Reclaim(ctx, func(tx *store.Tx) error {
+		return errors.Join(tx.Delete(keyOf(kindRoot, "")), tx.Delete(keyOf(kindLeaf, "")))
+	})
 }
 
 // Healthy says what is wrong with the certificates, nil for nothing.

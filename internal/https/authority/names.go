@@ -68,7 +68,7 @@ func (r *Root) Permits(name string) error {
 		return nil
 	}
 	return fmt.Errorf("this Croft's own authority can't vouch for %q: it vouches only for what was fixed when it was made (%s); "+
-		"use a name such as croft.local, or https.mode acme for a domain of your own",
+		"use a name such as croft.local, https.mode acme for a domain of your own, or make another authority: croft https root --forget",
 		name, strings.Join(r.issuer.PermittedDNSDomains, ", "))
 }
 
