@@ -5,7 +5,8 @@
 # once. What changes then is done by the program's own "croft service install", which undoes its
 # steps when one fails.
 #
-# All of it stands in functions that the last line calls: a script cut off on its way does nothing.
+# All of it stands in functions that the last line calls: a script cut off on its way does nothing. That line is in
+# braces, which have to be closed before the shell does any of it.
 set -eu
 
 # The public half of the key that releases are signed with (minisign). Empty: none is known, and
@@ -138,8 +139,13 @@ main() {
 
 # checkout prints the folder of Croft's source if this script lies in it.
 checkout() {
+	# As "curl … | sh" it lies nowhere: the current folder may be anybody's.
+	case $0 in
+	install.sh | */install.sh) ;;
+	*) return 0 ;;
+	esac
 	here=$(dirname "$0")
-	if [ -f "$here/install.sh" ] && [ -f "$here/go.mod" ] && grep -q '^module croft$' "$here/go.mod"; then
+	if [ -f "$here/go.mod" ] && grep -q '^module croft$' "$here/go.mod"; then
 		(cd "$here" && pwd)
 	fi
 }
@@ -225,6 +231,12 @@ download() {
 	fi
 	case $from in
 	http://*) [ -n "$signed" ] || say "Note: over plain http anybody on the way can change what is downloaded. Prefer https, or --key." ;;
+	https://*)
+		if [ -z "$signed" ] && ! there curl && ! gnu_wget; then
+			fail "there is no curl here, and this wget may not check whom it downloads from" \
+				"Install curl, or minisign and give the release's key with --key. Nothing was changed."
+		fi
+		;;
 	esac
 
 	step "fetch $from/SHA256SUMS" && fetch SHA256SUMS
@@ -235,6 +247,9 @@ download() {
 	step "compare its SHA-256 with the release's" && check_sum
 	return 0
 }
+
+# gnu_wget: BusyBox's takes any certificate.
+gnu_wget() { wget --version 2>/dev/null | grep '^GNU Wget 1\.' >/dev/null; }
 
 # fetch FILE gets one file of the release into the temporary folder.
 fetch() {
@@ -247,8 +262,15 @@ fetch() {
 			curl -fsSL --proto "$only" --retry 2 --connect-timeout 30 -o "$temp/$1" "$from/$1" && return 0
 			code=$?
 		else
-			wget -q -O "$temp/$1" "$from/$1" && return 0
+			# Wget can't be told to follow to https alone. With a signature, where a redirect leads doesn't matter.
+			only=''
+			case $from in https://*) [ -n "$signed" ] || only='--max-redirect=0' ;; esac
+			wget -q $only -O "$temp/$1" "$from/$1" && return 0
 			code=$?
+			if [ -n "$only" ] && [ "$code" = 8 ]; then
+				fail "$from/$1 could not be fetched: it is not there, or the server names another address" \
+					"Is the address right? From https, redirects are followed with curl only: if there is one, install curl. Nothing was changed."
+			fi
 		fi
 		if { there curl && [ "$code" = 23 ]; } || { ! there curl && [ "$code" = 3 ]; }; then
 			fail "$1 could not be written to $temp: is that disk full?" "Make room, or set TMPDIR to a folder with room. Nothing was changed."
@@ -342,4 +364,4 @@ put() {
 	fail "croft could not be written into $folder" "Is that disk full? Nothing was changed."
 }
 
-main "$@"
+{ main "$@"; exit; }

@@ -5,7 +5,10 @@ package packaging_test
 
 import (
 	"crypto/sha256"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -88,7 +91,25 @@ func (m *machine) run(t *testing.T, args ...string) (said string, code int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(shell, slices.Concat(m.shell[1:], []string{script}, args)...)
+	return m.do(t, exec.Command(shell, slices.Concat(m.shell[1:], []string{script}, args)...))
+}
+
+// piped runs a script that comes from a pipe, in that folder.
+func (m *machine) piped(t *testing.T, folder, script string, args ...string) (said string, code int) {
+	t.Helper()
+	shell, err := exec.LookPath(m.shell[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(shell, slices.Concat(m.shell[1:], []string{"-s", "--"}, args)...)
+	cmd.Args[0] = m.shell[0] // as a shell that is found on PATH
+	cmd.Dir = folder
+	cmd.Stdin = strings.NewReader(script)
+	return m.do(t, cmd)
+}
+
+func (m *machine) do(t *testing.T, cmd *exec.Cmd) (said string, code int) {
+	t.Helper()
 	cmd.Env = []string{"PATH=" + m.bin + ":" + m.path, "TMPDIR=" + filepath.Join(m.home, "tmp"), "CROFT_ASKED=" + m.asked(), "HOME=" + m.home}
 	out, err := cmd.CombinedOutput()
 	if err != nil && cmd.ProcessState == nil {
@@ -319,30 +340,32 @@ func TestReleaseThatIsNotWhole(t *testing.T) {
 	}
 }
 
-func TestSignature(t *testing.T) {
+// signed signs the folder's sums, with a new key.
+func signed(t *testing.T, folder string) (public string) {
+	t.Helper()
 	minisign := needs.Program(t, "minisign")
-	newKey := func() (public, secret string) {
-		dir := t.TempDir()
-		secret = filepath.Join(dir, "secret")
-		if out, err := exec.Command(minisign, "-G", "-W", "-p", filepath.Join(dir, "public"), "-s", secret).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		raw, err := os.ReadFile(filepath.Join(dir, "public"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, public, _ = strings.Cut(strings.TrimSpace(string(raw)), "\n")
-		return public, secret
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	if out, err := exec.Command(minisign, "-G", "-W", "-p", filepath.Join(dir, "public"), "-s", secret).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	public, secret := newKey()
-	other, _ := newKey()
-	folder := release(t)
-	address := served(t, folder)
-
-	newMachine(t).refuses(t, "SHA256SUMS.minisig", "--from", folder, "--key", public)
 	if out, err := exec.Command(minisign, "-S", "-s", secret, "-m", filepath.Join(folder, "SHA256SUMS")).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	raw, err := os.ReadFile(filepath.Join(dir, "public"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, public, _ = strings.Cut(strings.TrimSpace(string(raw)), "\n")
+	return public
+}
+
+func TestSignature(t *testing.T) {
+	other := signed(t, release(t))
+	folder := release(t)
+	address := served(t, folder)
+	newMachine(t).refuses(t, "SHA256SUMS.minisig", "--from", folder, "--key", other)
+	public := signed(t, folder)
 	m := newMachine(t)
 	m.installs(t, "--from", address, "--key", public)
 	have(t, m.asked(), "service install\n")
@@ -405,6 +428,106 @@ func TestNothingToDownloadWith(t *testing.T) {
 	m.without(t, "curl", "sha256sum")
 	m.installs(t, "--from", address)
 	have(t, m.asked(), "service install\n")
+}
+
+// With wget, https has to prove as much as with curl: the sums come the same way as the program.
+func TestHTTPSWithWget(t *testing.T) {
+	needs.Program(t, "wget")
+	folder := release(t)
+	files := http.FileServer(http.Dir(folder))
+	plain := served(t, folder)
+	mux := http.NewServeMux()
+	mux.Handle("/", files)
+	mux.HandleFunc("/away/", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, plain+strings.TrimPrefix(r.URL.Path, "/away"), http.StatusFound)
+	})
+	s := httptest.NewUnstartedServer(mux)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that don't trust it
+	s.StartTLS()
+	t.Cleanup(s.Close)
+
+	// trusting is a machine with GNU's wget alone, which knows the server's authority.
+	trusting := func() *machine {
+		m := newMachine(t)
+		m.without(t, "curl")
+		root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+		write(t, filepath.Join(m.home, "root.pem"), string(root), 0o644)
+		write(t, filepath.Join(m.home, ".wgetrc"), "ca_certificate = "+filepath.Join(m.home, "root.pem")+"\n", 0o644)
+		return m
+	}
+	m := trusting()
+	m.installs(t, "--from", s.URL)
+	have(t, m.asked(), "service install\n")
+	trusting().refuses(t, "redirects are followed with curl only", "--from", s.URL+"/away")
+	m = newMachine(t)
+	m.without(t, "curl")
+	m.refuses(t, "could not be fetched", "--from", s.URL) // an authority that it doesn't know
+
+	// BusyBox's doesn't look at the certificate.
+	busybox := func(missing ...string) *machine {
+		m := newMachine(t)
+		m.add(t, "wget", `exec busybox wget "$@"`)
+		m.without(t, append(missing, "curl")...)
+		return m
+	}
+	needs.Program(t, "busybox")
+	busybox().refuses(t, "may not check whom it downloads from", "--from", s.URL)
+	busybox("minisign").refuses(t, "may not check whom it downloads from", "--dry-run", "--from", s.URL)
+	m = busybox()
+	m.installs(t, "--from", plain) // which says that it proves nothing
+	have(t, m.asked(), "service install\n")
+
+	// A signature proves it, wherever it comes from.
+	public := signed(t, folder)
+	m = trusting()
+	m.installs(t, "--from", s.URL+"/away", "--key", public)
+	have(t, m.asked(), "service install\n")
+	m = busybox()
+	m.installs(t, "--from", plain, "--key", public)
+	have(t, m.asked(), "service install\n")
+}
+
+// Cut off anywhere, the script does nothing; least of all what its options would have kept it from.
+func TestScriptCutOff(t *testing.T) {
+	script, err := os.ReadFile("../install.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := strings.TrimSpace(string(script))
+	binary := filepath.Join(t.TempDir(), "croft")
+	write(t, binary, program, 0o755)
+	for _, shell := range [][]string{{"sh"}, {"busybox", "sh"}, {"bash", "--posix"}} {
+		needs.Program(t, shell[0])
+		last := strings.LastIndex(whole, "\n")
+		for cut := last - 5; cut <= len(whole); cut++ {
+			m := newMachine(t, shell...)
+			said, _ := m.piped(t, m.home, whole[:cut], "--binary", binary, "--dry-run")
+			m.unchanged(t)
+			did := strings.Contains(said, "would install the service") || strings.Contains(said, "install.sh:") // what it says itself
+			if did != (cut == len(whole)) {
+				t.Errorf("%s, cut off after %q: %s", shell, whole[last-5:cut], said)
+			}
+		}
+	}
+}
+
+// From a pipe, the script lies nowhere: what looks like Croft's source in the current folder is somebody's.
+func TestPipedInAFolderLikeACheckout(t *testing.T) {
+	script, err := os.ReadFile("../install.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	write(t, filepath.Join(folder, "install.sh"), string(script), 0o755)
+	write(t, filepath.Join(folder, "go.mod"), "module croft\n", 0o644)
+	for _, args := range [][]string{nil, {"--build"}} {
+		m := newMachine(t)
+		m.add(t, "go", `echo go >>"$CROFT_ASKED"; exit 1`)
+		if said, code := m.piped(t, folder, string(script), args...); code == 0 || strings.Contains(said, "build Croft from") {
+			t.Errorf("%q: exit %d:\n%s", args, code, said)
+		}
+		m.unchanged(t)
+	}
 }
 
 func TestFullDisk(t *testing.T) {

@@ -4,6 +4,7 @@ package https_test
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -41,6 +42,12 @@ func TestFullDisk(t *testing.T) {
 	h := s.start(db, o)
 	s.await("full.example.org", p.CA())
 	certificates := func() int { return bytes.Count([]byte(log.String()), []byte("a new certificate\"")) }
+	s.until("all is written", func() error {
+		if certificates() == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 	disk.Room(0)
 	before := certificates()
 	for range 3 {

@@ -405,6 +405,12 @@ func (s *Service) placeProgram(staged string, did *steps) error {
 			// A rename does nothing when both names are still the same file's.
 			return errors.Join(os.Rename(s.Previous, s.Binary), remove(s.Previous))
 		})
+		did.settle = append(did.settle, func() error {
+			if guarded(s.Previous) != nil {
+				return remove(s.Previous) // what others can change is not to be run by root later, either
+			}
+			return nil
+		})
 	}
 	if err := os.Rename(staged, s.Binary); err != nil {
 		return err

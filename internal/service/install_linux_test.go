@@ -136,6 +136,9 @@ func TestProgramOfOthers(t *testing.T) {
 		if info, err := os.Stat(m.Binary); err != nil || info.Mode() != 0o755 {
 			t.Errorf("the program has the mode %v, %v", info.Mode(), err)
 		}
+		if _, err := os.Stat(m.Previous); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the one that others can change is kept: %v", err)
+		}
 	}
 	put(one)
 	m.mustInstall(one, "installed")

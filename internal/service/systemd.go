@@ -132,7 +132,10 @@ func (s *systemd) Start(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	if f, ok := errors.AsType[*failure](err); ok && ctx.Err() == nil && strings.HasPrefix(f.said, "Job for croft.service failed") {
+	if f, ok := errors.AsType[*failure](err); ok && ctx.Err() == nil {
+		if !strings.HasPrefix(f.said, "Job for croft.service failed") {
+			return err // the unit is masked, or faulty: nothing was begun
+		}
 		err = errors.New("it ended before it served") // systemctl would refer to the log, which is shown
 	}
 	// systemd would go on trying, which is for servers that ran before.
