@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -90,7 +91,11 @@ const healthTime = 5 * time.Second
 func (q *request) health() error {
 	ctx, cancel := context.WithTimeout(q.ctx, healthTime)
 	defer cancel()
-	if err := q.api.store.Update(ctx, func(*store.Tx) error { return nil }); err != nil {
+	err := q.api.store.Update(ctx, func(*store.Tx) error { return nil })
+	switch {
+	case errors.Is(err, store.ErrDiskFull):
+		return errs.Wrap(errs.DiskFull, "less of the disk is free than limits.disk_reserve demands, so nothing can be written; reading and deleting go on. Make room on the disk", err)
+	case err != nil:
 		return errs.Wrap(errs.Busy, "the data file can't be written now; the log says why", err)
 	}
 	answer := struct {
