@@ -43,10 +43,20 @@ func Root(t testing.TB) {
 }
 
 // Tool returns the file of a program of the module tools, by its package. It is built when that was not done yet; the Go cache keeps it.
+// Tests of several packages may want it at once, and a program that one is writing can't be run by another: so they take turns.
 func Tool(t testing.TB, pkg string) (file string) {
 	t.Helper()
 	_, here, _, _ := runtime.Caller(0)
-	cmd := exec.Command("go", "-C", filepath.Join(filepath.Dir(here), "..", "..", "tools"), "tool", "-n", pkg)
+	dir := filepath.Join(filepath.Dir(here), "..", "..", "tools")
+	turn, err := os.Open(here) // any file but go.mod, which the go command locks itself
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer turn.Close()
+	if err := lock(turn); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "-C", dir, "tool", "-n", pkg)
 	cmd.Stderr = t.Output()
 	out, err := cmd.Output()
 	if err != nil {
