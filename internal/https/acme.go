@@ -57,7 +57,10 @@ type managed struct {
 	looked  time.Time        // when the authority was asked when that is
 	trouble trouble
 
-	unstored []byte // cert, where the data file didn't take it
+	unstored []byte // cert, until it is in the data file
+	refused  bool   // the data file didn't take it
+
+	storing sync.Mutex // held while unstored is stored
 }
 
 // current is the certificate that is served; nil while there is none.
@@ -304,29 +307,26 @@ const storeAgain = 30 * time.Second
 
 // store stores the certificate that is served, if that isn't done, and reports whether it is.
 func (a *acmeSource) store(ctx context.Context, m *managed) bool {
+	m.storing.Lock()
+	defer m.storing.Unlock()
 	m.mu.Lock()
-	text, known := m.unstored, m.trouble.Text != ""
+	text, refused := m.unstored, m.refused
 	m.mu.Unlock()
 	if text == nil {
 		return true
 	}
 	// A certificate that was issued is kept even when the server is told to stop.
 	err := a.storage.Store(context.WithoutCancel(ctx), a.path(a.issuer.IssuerKey(), m.name), text)
-	t := trouble{}
-	if err != nil {
-		t = trouble{Text: "the new certificate can't be stored in the data file, and is served until the server stops: make room on its disk", At: a.now()}
-		if !known {
-			a.log.Error("a new certificate can't be stored in the data file: it is served until the server stops", "name", m.name, "error", err)
-		}
+	if err != nil && !refused {
+		a.log.Error("a new certificate can't be stored in the data file: it is served until the server stops", "name", m.name, "error", err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.trouble = t
-	if err != nil {
-		return false
+	m.refused = err != nil
+	if err == nil && &m.unstored[0] == &text[0] { // and not one that is newer still
+		m.unstored = nil
 	}
-	m.unstored = nil
-	return true
+	return err == nil
 }
 
 func (a *acmeSource) now() time.Time { return a.o.Now() }
@@ -545,6 +545,9 @@ func (a *acmeSource) state() []Name {
 			n.Renews = plainTime(m.renewal)
 		}
 		n.trouble(m.trouble)
+		if m.refused && n.LastError == "" {
+			n.LastError = "the new certificate can't be stored in the data file, and is served until the server stops: make room on its disk"
+		}
 		m.mu.Unlock()
 		out = append(out, n)
 	}

@@ -475,6 +475,9 @@ func TestWrongClock(t *testing.T) {
 		t.Errorf("the next try is %v later", wait)
 	}
 	s.await("clock.example.org", p.CA())
+	if again := s.name("clock.example.org"); again.LastError != n.LastError || again.NextTry == nil || !again.NextTry.Equal(*n.NextTry) {
+		t.Errorf("when the certificate is stored, its trouble is %q, next try %v", again.LastError, again.NextTry)
+	}
 	if err := h.Healthy(); err == nil || !strings.Contains(err.Error(), "clock") {
 		t.Errorf("healthy: %v", err)
 	}

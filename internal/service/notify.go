@@ -34,9 +34,6 @@ func Supervised() *Notifier {
 	return n
 }
 
-// Active reports whether somebody listens.
-func (n *Notifier) Active() bool { return n.active }
-
 func (n *Notifier) tell(state string) {
 	if n.active {
 		_, _ = daemon.SdNotify(false, state) // as the type says
