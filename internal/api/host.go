@@ -15,11 +15,11 @@ func (q *request) hostAllowed() bool {
 }
 
 func (a *API) answersTo(host string) bool {
-	return hostAllowed(host, a.settings.Get().HostNames) || hostAllowed(host, a.https.Names())
+	return hostAllowed(host, a.settings.Get().HostNames) || a.https.Answers(strings.ToLower(strings.TrimSuffix(withoutPort(host), ".")))
 }
 
 // hostAllowed reports whether a Host is one that this server answers to: an IP address, localhost, a name without dots,
-// *.local, or a configured name. A page elsewhere that lets its own name point here (DNS rebinding) sends that name.
+// *.local, or one of the names. A page elsewhere that lets its own name point here (DNS rebinding) sends that name.
 func hostAllowed(host string, names []string) bool {
 	// Most requests name an address or localhost; neither allocates here.
 	name := strings.TrimSuffix(withoutPort(host), ".")
@@ -35,13 +35,7 @@ func hostAllowed(host string, names []string) bool {
 	if len(name) > len(".local") && strings.EqualFold(name[len(name)-len(".local"):], ".local") {
 		return true
 	}
-	return slices.ContainsFunc(names, func(n string) bool {
-		if domain, ok := strings.CutPrefix(n, "*."); ok {
-			first, rest, _ := strings.Cut(name, ".")
-			return first != "" && strings.EqualFold(domain, rest)
-		}
-		return strings.EqualFold(n, name)
-	})
+	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
 }
 
 // withoutPort takes the port and the brackets of an IPv6 address away.
