@@ -22,7 +22,8 @@ older states of the same entries. Then it puts OUT in order (indexes are built w
 server starts on it) and checks it. It lists what was lost; with --json all of it.
 
 A backup that is whole is better. Look at what was lost before you use OUT: in the
-places that were damaged, records can be old, and deleted ones can be back.`,
+places that were damaged, records can be old, and deleted ones can be back. When much
+is damaged that can be so in other places too: a damaged page can lead to an old one.`,
 		Example: `  croft salvage croft.db saved.db
   croft serve --data saved.db`,
 		Args: cobra.ExactArgs(2),

@@ -80,6 +80,9 @@ type SalvageReport struct {
 // is right are taken. The damaged file is only read. The new one must not exist; it has an id of its own, and appears whole and
 // flushed, or not at all.
 //
+// Each commit has a digest of all its entries, which tells whether they are all there and of the same time. Where some can't be read it
+// tells nothing of the others: then a damaged page may have led to an older one of the same place, and no loss tells of it.
+//
 // What it finds in unused pages was true at some time: entries that were deleted since may come back, in places where the tree is damaged.
 func Salvage(ctx context.Context, from, to string, o SalvageOptions) (_ *SalvageReport, err error) {
 	if _, err := os.Lstat(to); err == nil {
@@ -290,12 +293,17 @@ func (s *salvage) take(k, sealed, value []byte, first bool) error {
 		return nil // the new file has one of its own
 	}
 	if !first {
-		there, err := s.out.has(k)
-		if err != nil || there {
-			return err // by a tree that is newer
+		before, err := s.out.get(k)
+		if err != nil {
+			return err
 		}
-		s.report.Older++
-		s.losses[s.levels[0].find(k)].Older++
+		if before != nil && (s.o.Newer == nil || !s.o.Newer(k, value, before[sumSize:])) {
+			return nil // by a tree that is newer
+		}
+		if before == nil {
+			s.report.Older++
+			s.losses[s.levels[0].find(k)].Older++
+		}
 	}
 	s.seen(k, value)
 	return s.out.put(k, sealed)

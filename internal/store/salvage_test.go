@@ -53,9 +53,23 @@ func salvaged(t *testing.T, path string, l writings, hidden int, o store.Salvage
 			t.Errorf("%q never had that value", k)
 		}
 	}
+	// What is left of a large page whose beginning is gone can't be known for what it is, nor what a page that is another one's seems
+	// to continue in.
+	page := os.Getpagesize()
+	begun := make([]bool, len(damaged)/page+1)
+	for id, next, foreign := 2, 2, 2; (id+1)*page <= len(damaged); id++ {
+		head := damaged[id*page:]
+		end := id + 1 + int(min(binary.NativeEndian.Uint32(head[12:]), 8))
+		if binary.NativeEndian.Uint64(head) == uint64(id) {
+			next = max(next, end)
+		} else if kind := binary.NativeEndian.Uint16(head[8:]); kind == 1 || kind == 2 {
+			foreign = max(foreign, end)
+		}
+		begun[id] = id < next && id >= foreign
+	}
 	at := map[string][]int{}
 	for i := 8; i+8 <= len(damaged); i++ {
-		if bytes.HasPrefix(damaged[i:], []byte("key")) {
+		if bytes.HasPrefix(damaged[i:], []byte("key")) && begun[i/page] {
 			name := string(damaged[i : i+8])
 			at[name] = append(at[name], i-8)
 		}
@@ -150,10 +164,15 @@ func TestSalvage(t *testing.T) {
 		{"a leaf's number", func(b []byte) []byte { b[leaves[5]]++; return b }, 99, 0, 0},
 		{"a leaf's kind", func(b []byte) []byte { b[leaves[5]+8] = 0x40; return b }, 99, 0, 0},
 		{"a leaf's count", func(b []byte) []byte { b[leaves[5]+10]++; return b }, 99, 0, 0},
+		{"a leaf's last entry", func(b []byte) []byte { b[leaves[5]+10]--; return b }, 99, 0, 0},
+		{"a leaf's entries", func(b []byte) []byte { b[leaves[5]+10] = 0; return b }, 99, 0, 0},
+		{"what a leaf continues in", func(b []byte) []byte { b[leaves[5]+14]++; return b }, 99, 0, 0},
+		{"a leaf of another place", func(b []byte) []byte { copy(b[leaves[5]:][:page], b[leaves[6]:]); return b }, 99, 0, 0},
 		{"a value", func(b []byte) []byte { b[bytes.Index(b, []byte(want["\x40key01004"]))]++; return b }, 99, 0, 1},
 		{"a branch", ruin(top), 99, 0, 0},
 		{"all branches", ruin(branches...), 97, 0, 0},
 		{"a separator", func(b []byte) []byte { b[top+64+int(binary.NativeEndian.Uint32(b[top+64:]))+1] ^= 0xff; return b }, 99, 0, 0},
+		{"the root's number", func(b []byte) []byte { b[rootOf(b, newest)]++; return b }, 100, -1, 0},
 		{"the root", ruin(rootOf(content, newest)), 100, -1, 0},
 		{"the newest meta page", ruin(newest), 97, 0, 0},
 		{"both meta pages", ruin(0, page), 97, -1, 0},
@@ -225,11 +244,12 @@ func TestSalvageRandom(t *testing.T) {
 	content := readFile(t, path)
 	page := os.Getpagesize()
 	used := usedPages(t, content, 2)
+	leading := append(usedPages(t, content, 1), rootOf(content, newestMeta(content))) // to other pages
 	used = append(used, usedPages(t, content, 1)...)
 	r := rand.New(rand.NewPCG(3, 3))
 	for range 15 {
 		b := bytes.Clone(content)
-		flips := 0
+		flips, misled := 0, false
 		for range 1 + r.IntN(8) {
 			at := used[r.IntN(len(used))]
 			switch r.IntN(4) {
@@ -239,16 +259,19 @@ func TestSalvageRandom(t *testing.T) {
 				copy(b[at:at+page], content[r.IntN(len(content)/page)*page:])
 			case 2:
 				b[at+r.IntN(page)] ^= 1 << r.IntN(8)
-				flips++
+				flips, misled = flips+1, misled || slices.Contains(leading, at)
 			case 3:
 				b[at+r.IntN(16+32)] ^= 1 << r.IntN(8)
-				flips++
+				flips, misled = flips+1, misled || slices.Contains(leading, at)
 			}
+		}
+		if misled {
+			flips = len(want) // an older page of the same place may be what is found
 		}
 		path := filepath.Join(t.TempDir(), "croft.db")
 		writeFile(t, path, b)
 		report, got := salvaged(t, path, l, flips, store.SalvageOptions{Newer: newer, SeqOf: seqOf})
-		if !report.Mixed {
+		if !report.Mixed && (!misled || report.LossesTotal == 0) {
 			missing(t, report, want, got)
 		}
 	}

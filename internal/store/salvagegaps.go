@@ -59,6 +59,10 @@ type tracker struct {
 	all  gaps
 	last []byte // the last whole key
 	open bool   // the last gap has no end yet
+
+	// In a page that is in doubt as a whole the gap goes on to its end: until, of which nil is the end of all.
+	doubt bool
+	until []byte
 }
 
 func (t *tracker) start(what string, key []byte) {
@@ -78,11 +82,19 @@ func (t *tracker) start(what string, key []byte) {
 func (t *tracker) damaged(k []byte) { t.start("an entry fails its checksum", k) }
 
 // fault notes what is wrong with a page.
-func (t *tracker) fault(f pages.Fault) { t.start("a page in the way is damaged: "+f.What, nil) }
+func (t *tracker) fault(f pages.Fault) {
+	t.start("a page in the way is damaged: "+f.What, nil)
+	if f.Doubtful && (!t.doubt || t.until != nil && (f.To == nil || bytes.Compare(f.To, t.until) > 0)) {
+		t.doubt, t.until = true, bytes.Clone(f.To)
+	}
+}
 
 // whole notes an entry that is as it was written.
 func (t *tracker) whole(k []byte) {
-	if t.open {
+	if t.doubt && t.until != nil && bytes.Compare(k, t.until) >= 0 {
+		t.doubt = false
+	}
+	if t.open && !t.doubt {
 		t.all[len(t.all)-1].before = bytes.Clone(k)
 		t.open = false
 	}

@@ -173,7 +173,7 @@ func (b *strayBatch) save() error {
 		if err != nil {
 			return err
 		}
-		if before != nil && found.rank == rankOld && (s.o.Newer == nil || !s.o.Newer(k, value, before[sumSize:])) {
+		if before != nil && !s.better(k, found.sealed, found.rank, before, rankOwned) {
 			continue // a tree led to that one
 		}
 		if before == nil {

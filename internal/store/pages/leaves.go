@@ -59,7 +59,7 @@ func (s *leaves) page(id uint64, first []byte) error {
 	}
 	ps := s.f.pageSize
 	p := page{b: first, flags: flagLeaf, count: int(native.Uint16(first[10:]))}
-	overflow := uint64(native.Uint32(first[12:]))
+	overflow := s.f.overflow(p, id, uint64(s.f.size)/uint64(ps))
 	if overflow > 0 && overflow < maxLarge/uint64(ps) {
 		size := int64(overflow+1) * int64(ps)
 		offset := int64(id) * int64(ps)
@@ -72,7 +72,7 @@ func (s *leaves) page(id uint64, first []byte) error {
 		}
 	}
 	counts := []int{p.count}
-	if !p.fits() || !p.isExact() {
+	if p.count == 0 || !p.fits() || !p.isExact() {
 		// The number of elements may be what is damaged. The first one tells where the table ends, if it is whole.
 		p.count = 1
 		if at, ok := p.span(0); ok {

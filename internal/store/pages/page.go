@@ -58,6 +58,41 @@ func (p page) exact() (end int, exact bool) {
 	return end, exact
 }
 
+// extent is where the last element ends by what the table says, be it behind what is in memory, and whether the table makes sense.
+func (p page) extent() (end uint64, ok bool) {
+	if p.count == 0 || !p.fits() {
+		return 0, false
+	}
+	end = uint64(headerSize + p.count*elementSize)
+	for i := range p.count {
+		at := headerSize + i*elementSize
+		e := p.b[at : at+elementSize]
+		pos, size := uint64(native.Uint32(e[4:])), uint64(native.Uint32(e[8:]))+uint64(native.Uint32(e[12:]))
+		if p.flags == flagBranch {
+			pos, size = uint64(native.Uint32(e)), uint64(native.Uint32(e[4:]))
+		}
+		if uint64(at)+pos != end {
+			return 0, false
+		}
+		end += size
+	}
+	return end, true
+}
+
+// overflow is the number of pages that a page continues in, before limit: as its header says, or its elements when that is damaged.
+func (f *File) overflow(p page, id, limit uint64) uint64 {
+	says := uint64(native.Uint32(p.b[12:]))
+	end, ok := p.extent()
+	if !ok {
+		return says
+	}
+	needs := (end - 1) / uint64(f.pageSize)
+	if may := limit - id; needs >= may || needs < says && says < may {
+		return says
+	}
+	return needs
+}
+
 func (p page) isExact() bool {
 	_, exact := p.exact()
 	return exact

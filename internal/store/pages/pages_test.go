@@ -266,7 +266,7 @@ func TestFaults(t *testing.T) {
 		{"fewer elements", func(b []byte) { b[leaf+10]-- }, "elements are damaged", 99},
 		{"very many elements", func(b []byte) { native.PutUint16(b[leaf+10:], 0xffff) }, "fewer elements than it says", 95},
 		{"continues", func(b []byte) { b[leaf+12]++ }, "continues in other pages", 99},
-		{"continues for ever", func(b []byte) { native.PutUint32(b[leaf+12:], 1<<32-1) }, "behind the end", 99},
+		{"continues for ever", func(b []byte) { native.PutUint32(b[leaf+12:], 1<<32-1) }, "continues in other pages", 99},
 		{"a position", func(b []byte) { native.PutUint32(b[leaf+16+4:], 1<<32-1) }, "an entry in it", 99},
 		{"a key's length", func(b []byte) { b[leaf+16+9] = 0x70 }, "an entry in it", 95},
 		{"no key", func(b []byte) { native.PutUint32(b[leaf+16+8:], 0) }, "an entry in it", 99},

@@ -29,6 +29,8 @@ type Fault struct {
 	Lost     bool
 	Bucket   *Bucket
 	From, To []byte
+	// Doubtful says that what the page has between From and To is told all the same: any of it may be missing, or of another time.
+	Doubtful bool
 	// Minor says that nothing is lost and nothing gets worse: pages that are used by nobody.
 	Minor bool
 }
@@ -149,6 +151,13 @@ func (w *walk) lost(b *Bucket, id uint64, at place, err error, format string, ar
 	return w.fault(Fault{Page: id, What: fmt.Sprintf(format, args...), Err: err, Lost: true, Bucket: b, From: at.lo, To: at.hi})
 }
 
+// doubtful tells what is wrong with a page that is gone through all the same.
+func (w *walk) doubtful(b *Bucket, id uint64, at place, err error, format string, args ...any) error {
+	return w.fault(Fault{
+		Page: id, What: fmt.Sprintf(format, args...), Err: err, Lost: true, Bucket: b, From: at.lo, To: at.hi, Doubtful: true,
+	})
+}
+
 func (w *walk) progress(pages uint64) {
 	w.seen += pages
 	if w.v.Progress != nil {
@@ -201,18 +210,22 @@ func (w *walk) load(b *Bucket, id uint64, first []byte, at place, depth int) (p 
 	if p.flags != flagBranch && p.flags != flagLeaf {
 		return p, false, w.lost(b, id, at, nil, "it is not a page of the tree")
 	}
-	if got := native.Uint64(first); got != id {
-		if err := w.lost(b, id, at, nil, "it says that it is page %d", got); err != nil {
+	number := native.Uint64(first)
+	if number != id && b.Parent == nil {
+		return p, false, w.lost(b, id, at, nil, "it says that it is page %d", number) // which is another commit's root
+	}
+	if number != id {
+		if err := w.doubtful(b, id, at, nil, "it says that it is page %d", number); err != nil {
 			return p, false, err
 		}
 	}
-	if overflow > 0 {
-		if p.b, err = w.large(b, id, overflow, first, at, depth); err != nil {
+	if n := w.f.overflow(p, id, w.limit); n > 0 {
+		if p.b, err = w.large(b, id, n, first, at, depth); err != nil {
 			return p, false, err
 		}
 	}
 	if !p.fits() {
-		if err := w.lost(b, id, at, nil, "it has fewer elements than it says"); err != nil {
+		if err := w.doubtful(b, id, at, nil, "it has fewer elements than it says"); err != nil {
 			return p, false, err
 		}
 		p.count = (len(p.b) - headerSize) / elementSize
@@ -220,48 +233,50 @@ func (w *walk) load(b *Bucket, id uint64, first []byte, at place, depth int) (p 
 	end, exact := p.exact()
 	needs := uint64((end - 1) / ps)
 	if exact && needs == overflow {
-		return p, true, w.claim(b, id, needs, at)
+		return p, true, w.claim(b, id, needs, number == id, at)
 	}
 	what := "its elements are damaged"
 	if exact {
 		what = "it says that it continues in other pages than it does"
 	}
-	if err := w.lost(b, id, at, nil, "%s", what); err != nil {
+	if err := w.doubtful(b, id, at, nil, "%s", what); err != nil {
 		return p, false, err
 	}
-	return p, true, w.claim(b, id, needs, at)
+	return p, true, w.claim(b, id, min(needs, overflow), false, at)
 }
 
 // large reads a page that continues in others. If it can't be read as a whole, it is the first part alone.
 func (w *walk) large(b *Bucket, id, overflow uint64, first []byte, at place, depth int) ([]byte, error) {
 	if overflow >= w.limit-id {
-		return first, w.lost(b, id, at, nil, "it continues behind the end of the file")
+		return first, w.doubtful(b, id, at, nil, "it continues behind the end of the file")
 	}
 	size := (overflow + 1) * uint64(w.f.pageSize)
 	if size > maxLarge || w.held+int(size) > maxHeld {
-		return first, w.lost(b, id, at, nil, "it is larger than %d MiB", maxLarge>>20)
+		return first, w.doubtful(b, id, at, nil, "it is larger than %d MiB", maxLarge>>20)
 	}
 	l := &w.levels[depth]
 	l.large = slices.Grow(l.large[:0], int(size))[:size]
 	if err := w.f.read(l.large, int64(id)*int64(w.f.pageSize)); err != nil {
 		l.large = l.large[:0]
-		return first, w.lost(b, id, at, err, "a page that it continues in can't be read")
+		return first, w.doubtful(b, id, at, err, "a page that it continues in can't be read")
 	}
 	w.held += len(l.large)
 	return l.large, nil
 }
 
-// claim marks the pages that a page continues in.
-func (w *walk) claim(b *Bucket, id, overflow uint64, at place) error {
+// claim marks the pages that a page continues in. If it isn't sure that they are its own, others may still lead to them.
+func (w *walk) claim(b *Bucket, id, overflow uint64, sure bool, at place) error {
 	twice := false
 	for i := id + 1; i <= id+overflow && i < w.limit; i++ {
 		twice = twice || w.reached.used.has(i)
-		w.reached.used.set(i)
 		w.reached.inner.set(i)
+		if sure {
+			w.reached.used.set(i)
+		}
 	}
 	w.seen += overflow + 1
 	if twice {
-		return w.lost(b, id, at, nil, "it continues in a page that is another's")
+		return w.doubtful(b, id, at, nil, "it continues in a page that is another's")
 	}
 	return nil
 }
@@ -278,6 +293,7 @@ func (w *walk) branch(b *Bucket, id uint64, p page, at place, depth int) error {
 			return err
 		}
 	}
+	foreign := native.Uint64(p.b) != id
 	chunk := max(1, window/w.f.pageSize)
 	for start := 0; start < p.count; start += chunk {
 		if err := w.ctx.Err(); err != nil {
@@ -290,8 +306,8 @@ func (w *walk) branch(b *Bucket, id uint64, p page, at place, depth int) error {
 		w.readAhead(b, l, p, at, start, end)
 		for i := start; i < end; i++ {
 			in := place{lower(keys, i, at), upper(keys, i, at)}
-			if w.v.Want != nil && !w.v.Want(b, in.lo, in.hi) {
-				continue
+			if foreign && keys[i] == nil || w.v.Want != nil && !w.v.Want(b, in.lo, in.hi) {
+				continue // what a page of another place leads to is another's
 			}
 			var first []byte
 			if o := l.at[i-start]; o >= 0 {
