@@ -11,7 +11,7 @@ import (
 	"github.com/libdns/desec"
 	"github.com/libdns/duckdns"
 	"github.com/libdns/gandi"
-	"github.com/libdns/hetzner"
+	"github.com/libdns/hetzner/v2"
 	"github.com/libdns/porkbun"
 	"github.com/libdns/rfc2136"
 )
@@ -54,10 +54,9 @@ var kinds = []kind{
 			return &duckdns.Provider{APIToken: token}, nil, nil
 		},
 	}, {
-		// Its library takes back whichever value of the name comes first.
-		name: "hetzner", title: "Hetzner DNS", ttl: time.Minute, settle: 30 * time.Second, single: true,
-		hint: "The token must be one of dns.hetzner.com, and the zone must be in its account. Zones that were moved to Hetzner Console are out of its reach.",
-		open: word(func(token string) certmagic.DNSProvider { return &hetzner.Provider{AuthAPIToken: token} }),
+		name: "hetzner", title: "Hetzner", ttl: time.Minute, settle: 30 * time.Second,
+		hint: "The token must be an API token of Hetzner Console with the permission Read & Write, made in the project that the zone is in; one of the old dns.hetzner.com is none.",
+		open: word(func(token string) certmagic.DNSProvider { return hetzner.New(token) }),
 	}, {
 		// Its library doesn't find a value again that stands beside others.
 		name: "gandi", title: "Gandi", ttl: 5 * time.Minute, settle: 30 * time.Second, single: true,

@@ -72,7 +72,7 @@ func (p *provider) release(zone string, records []libdns.Record) {
 	}
 }
 
-// call runs one call of the library, which may panic on an answer it didn't expect (hetzner's does for an unknown zone).
+// call runs one call of the library, which may panic on an answer it didn't expect.
 func (p *provider) call(ctx context.Context, f func(context.Context) ([]libdns.Record, error)) ([]libdns.Record, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %.0f minutes: %w", limit.Minutes(), context.DeadlineExceeded))
 	defer cancel()

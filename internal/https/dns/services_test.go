@@ -160,29 +160,36 @@ func duckdns(s *service, w http.ResponseWriter, r *http.Request, _ map[string]an
 }
 
 func hetzner(s *service, w http.ResponseWriter, r *http.Request, body map[string]any) {
-	record := func(value string) object {
-		return object{"id": value, "type": "TXT", "name": "_acme-challenge", "value": value, "ttl": 60}
+	missing := object{"error": object{"code": "not_found", "message": "resource not found"}}
+	action := func(status string) object {
+		return object{"id": 7, "status": status, "command": "rrset", "resources": []object{}}
 	}
-	switch p := strings.TrimPrefix(r.URL.Path, "/api/v1/"); {
-	case r.Header.Get("Auth-API-Token") != "he-Yt7ntoken":
-		reply(w, http.StatusUnauthorized, object{"message": "Invalid authentication credentials"})
-	case p == "zones":
-		zones := []object{}
-		if r.FormValue("name") == "example.org" {
-			zones = append(zones, object{"id": "z"})
+	records := func() (values []string) {
+		for _, record := range body["records"].([]any) {
+			values = append(values, strings.Trim(record.(object)["value"].(string), `"`))
 		}
-		reply(w, http.StatusOK, object{"zones": zones})
-	case r.Method == http.MethodPost && body["zone_id"] == "z" && body["name"] == "_acme-challenge":
-		s.add(body["value"].(string))
-		reply(w, http.StatusOK, object{"record": record(body["value"].(string))})
-	case r.Method == http.MethodGet:
-		all := []object{}
-		for _, value := range s.values {
-			all = append(all, record(value))
+		return values
+	}
+	const set = "/v1/zones/example.org/rrsets/_acme-challenge/TXT/actions/"
+	switch {
+	case r.Host != "api.hetzner.cloud" || r.Header.Get("Authorization") != "Bearer he-Yt7ntoken":
+		reply(w, http.StatusUnauthorized, object{"error": object{"code": "unauthorized", "message": "unable to authenticate"}})
+	case r.URL.Path == "/v1/actions" && r.FormValue("id") == "7":
+		reply(w, http.StatusOK, object{"actions": []object{action("success")}})
+	case !strings.HasPrefix(r.URL.Path, set):
+		reply(w, http.StatusNotFound, missing)
+	case r.URL.Path == set+"add_records" && body["ttl"] == 60.0:
+		for _, value := range records() {
+			s.add(value)
 		}
-		reply(w, http.StatusOK, object{"records": all})
-	case r.Method == http.MethodDelete && s.remove(path.Base(p)):
-		reply(w, http.StatusOK, object{})
+		reply(w, http.StatusCreated, object{"action": action("running")})
+	case r.URL.Path == set+"remove_records" && len(s.values) > 0: // the set goes with its last record
+		for _, value := range records() {
+			s.remove(value)
+		}
+		reply(w, http.StatusCreated, object{"action": action("success")})
+	case r.URL.Path == set+"remove_records":
+		reply(w, http.StatusNotFound, missing)
 	default:
 		refuse(w, r)
 	}
@@ -278,7 +285,7 @@ func TestServices(t *testing.T) {
 				_, err := p.AppendRecords(t.Context(), "example.org.", txt("_acme-challenge", "two"))
 				second <- err
 			}()
-			if name == "cloudflare" || name == "desec" {
+			if slices.Contains([]string{"cloudflare", "desec", "hetzner"}, name) {
 				if err := <-second; err != nil {
 					t.Fatal(err)
 				}
