@@ -123,7 +123,10 @@ func (r *registered) Define(d Definition) (undo func() error, err error) {
 		return nil, err
 	}
 	if owner == Nobody {
-		return r.Remove, s.Install()
+		if err := s.Install(); err != nil || r.option != "SysvScript" {
+			return r.Remove, err
+		}
+		return r.Remove, debianOrder("defaults")
 	}
 	before, err := os.ReadFile(r.script)
 	if err != nil || string(before) == r.definition(d) {
@@ -138,10 +141,10 @@ func (r *registered) Remove() error {
 	if err != nil {
 		return err
 	}
-	err = s.Uninstall()
 	if r.option != "SysvScript" {
-		return err
+		return s.Uninstall()
 	}
+	err = errors.Join(debianOrder("remove"), s.Uninstall())
 	// The library leaves these.
 	links, globErr := filepath.Glob("/etc/rc?.d/[SK]??" + Name)
 	err = errors.Join(err, globErr)
@@ -240,32 +243,68 @@ func lastLines(path string, n int) (string, error) {
 // shellWord quotes a word for a shell.
 func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// openRCScript has OpenRC's own supervisor start the server again whenever it ends. The port's capability needs OpenRC 0.45.
+// unprivileged has setpriv run a shell's words as the service's user, with the one capability it needs.
+const unprivileged = `--reuid "$user" --regid "$user" --init-groups --no-new-privs ` +
+	`--inh-caps=-all,+net_bind_service --ambient-caps=-all,+net_bind_service --bounding-set=-all,+net_bind_service`
+
+// logged starts the server with its output going to the log, which the user opens: it is in a folder of the user's own.
+const logged = `/bin/sh -c 'exec "$0" serve --config "$1" >>"$2" 2>&1' "$program" "$config" "$log"`
+
+// words sets the variables that unprivileged and logged read.
+func words(d Definition) string {
+	return `program=` + shellWord(d.Binary) + `
+config=` + shellWord(d.Config) + `
+log=` + shellWord(logFile(d.Layout)) + `
+user=` + shellWord(d.User) + `
+`
+}
+
+// openRCScript has OpenRC's own supervisor start the server again whenever it ends. OpenRC gives capabilities from 0.45 on, if it was built
+// with that: Alpine's is, Debian's isn't. Alpine's setpriv, which is busybox', can't change the user.
 func openRCScript(d Definition) string {
 	return `#!/sbin/openrc-run
 # ` + marker + `; changes are lost when that runs again.
+` + words(d) + `
 supervisor=supervise-daemon
 name=Croft
 description="Croft, a backend of your own"
-command=` + shellWord(d.Binary) + `
-command_args=` + shellWord("serve --config "+shellWord(d.Config)) + `
-command_user=` + shellWord(d.User+":"+d.User) + `
-capabilities="^cap_net_bind_service"
-no_new_privs=yes
 directory=` + shellWord(d.Folder) + `
 umask=077
-output_log=` + shellWord(logFile(d.Layout)) + `
-error_log=` + shellWord(logFile(d.Layout)) + `
 respawn_delay=2
 respawn_max=0
 rc_ulimit="-n 65536"
 retry="TERM/30/KILL/5"
+if setpriv --help 2>&1 | grep -q -e --reuid; then
+	command=$(command -v setpriv)
+	command_args=` + shellWord(unprivileged+" "+logged) + ` # which OpenRC evaluates
+else
+	command=$program
+	command_args='serve --config "$config"'
+	command_user=$user:$user
+	capabilities="^cap_net_bind_service"
+	no_new_privs=yes
+	output_log=$log
+	error_log=$log
+fi
 
 depend() {
 	use dns logger
 	after net firewall
 }
 `
+}
+
+// debianOrder has Debian's own program note the script's place in the order of start, or forget it, where there is that program: the
+// library makes links in /etc/rc?.d alone, and Debian's init starts nothing of which its list doesn't know.
+func debianOrder(action string) error {
+	program, err := exec.LookPath("update-rc.d")
+	if err != nil {
+		return nil
+	}
+	if out, err := exec.Command(program, "-f", Name, action).CombinedOutput(); err != nil {
+		return fmt.Errorf("update-rc.d -f %s %s: %w: %s", Name, action, err, bytes.TrimSpace(out))
+	}
+	return nil
 }
 
 // sysvScript starts the server as its user, with the one capability it needs. SysV's init starts nothing again.
@@ -280,11 +319,7 @@ func sysvScript(d Definition) string {
 # Default-Stop:      0 1 6
 # Short-Description: Croft, a backend of your own
 ### END INIT INFO
-program=` + shellWord(d.Binary) + `
-config=` + shellWord(d.Config) + `
-log=` + shellWord(logFile(d.Layout)) + `
-user=` + shellWord(d.User) + `
-pid=/var/run/croft.pid
+` + words(d) + `pid=/var/run/croft.pid
 
 runs() {
 	[ -s "$pid" ] && [ "$(cat "/proc/$(cat "$pid")/comm" 2>/dev/null)" = croft ]
@@ -297,11 +332,8 @@ start)
 		exit 0
 	fi
 	umask 077
-	# The log is opened by the user: it is in a folder of the user's own.
 	start-stop-daemon --start --background --make-pidfile --pidfile "$pid" --chdir ` + shellWord(d.Folder) + ` \
-		--startas "$(command -v setpriv)" -- --reuid "$user" --regid "$user" --init-groups --no-new-privs \
-		--inh-caps=-all,+net_bind_service --ambient-caps=-all,+net_bind_service --bounding-set=-all,+net_bind_service \
-		/bin/sh -c 'exec "$0" serve --config "$1" >>"$2" 2>&1' "$program" "$config" "$log"
+		--startas "$(command -v setpriv)" -- ` + unprivileged + ` ` + logged + `
 	;;
 stop)
 	if runs; then

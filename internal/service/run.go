@@ -15,6 +15,11 @@ func Background() bool {
 	if os.Getenv("NOTIFY_SOCKET") != "" || underWindows() {
 		return true
 	}
+	if out, err := os.Stdout.Stat(); err == nil {
+		if log, err := os.Stat(logFile(System())); err == nil && os.SameFile(out, log) {
+			return true // OpenRC, SysV's init and launchd tell a process nothing
+		}
+	}
 	return os.Getenv("JOURNAL_STREAM") != "" && !term.IsTerminal(int(os.Stdout.Fd()))
 }
 
