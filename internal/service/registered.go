@@ -332,8 +332,19 @@ start)
 		exit 0
 	fi
 	umask 077
+	rm -f "$pid"
 	start-stop-daemon --start --background --make-pidfile --pidfile "$pid" --chdir ` + shellWord(d.Folder) + ` \
 		--startas "$(command -v setpriv)" -- ` + unprivileged + ` ` + logged + `
+	# What starts it becomes Croft, or has ended.
+	tries=100
+	until runs; do
+		tries=$((tries - 1))
+		if [ "$tries" = 0 ] || { [ -s "$pid" ] && ! kill -0 "$(cat "$pid")" 2>/dev/null; }; then
+			echo "Croft does not start: see $log" >&2
+			exit 1
+		fi
+		sleep 0.1 2>/dev/null || sleep 1
+	done
 	;;
 stop)
 	if runs; then
