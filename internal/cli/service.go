@@ -501,9 +501,8 @@ func (p *program) serviceLogsCommand() *cobra.Command {
 		Use:   "logs",
 		Short: "Show the end of the server's log",
 		Long: `Shows the end of the server's log. With systemd it is in the journal. Elsewhere it
-is the file croft.log in the service's folder, which only Windows keeps short:
-with OpenRC, SysV's init and launchd it grows until somebody empties it, as
-logrotate does with copytruncate.`,
+is the file croft.log in the service's folder. At 10 MiB a new one is begun, on
+Windows when the server starts, and the one before is kept as croft.log.old.`,
 		Args: cobra.NoArgs,
 		RunE: p.run(func(cmd *cobra.Command, _ []string) error {
 			switch {

@@ -197,8 +197,7 @@ func (r *registered) State(context.Context) (State, error) {
 	return State{}, err
 }
 
-// logFile is where a server writes whose supervisor keeps no log. Nothing bounds it but on Windows (run_windows.go): who starts a server
-// there holds the file open, and the help of "service logs" says so.
+// logFile is where a server writes whose supervisor keeps no log. The server keeps it short (run.go).
 func logFile(l Layout) string { return filepath.Join(l.Folder, "croft.log") }
 
 func (r *registered) Logs(ctx context.Context, w io.Writer, n int, follow bool) error {

@@ -138,6 +138,42 @@ func TestScripts(t *testing.T) {
 	}
 }
 
+// A log that is too large is put aside, whole, and what is written from then on is in a new one.
+func TestTurnLog(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "croft.log")
+	f, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	own := os.Stdout
+	os.Stdout = f
+	t.Cleanup(func() { os.Stdout = own })
+	for _, line := range []string{"one\n", "two\n", "three\n"} {
+		if _, err := f.WriteString(line); err != nil {
+			t.Fatal(err)
+		}
+		if err := turnLog(log, 6); err != nil { // two is over it
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string]string{log + ".old": "one\ntwo\n", log: "three\n"} {
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", filepath.Base(path), got, err)
+		}
+	}
+	if entries, err := os.ReadDir(filepath.Dir(log)); err != nil || len(entries) != 2 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	os.Stdout = own
+	if err := turnLog(log, 1); err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(log); err != nil || string(got) != "three\n" {
+		t.Errorf("a log of others was put aside: %q, %v", got, err)
+	}
+}
+
 // A last log is short.
 func TestLastLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")

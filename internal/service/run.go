@@ -15,19 +15,30 @@ func Background() bool {
 	if os.Getenv("NOTIFY_SOCKET") != "" || underWindows() {
 		return true
 	}
-	if out, err := os.Stdout.Stat(); err == nil {
-		if log, err := os.Stat(logFile(System())); err == nil && os.SameFile(out, log) {
-			return true // OpenRC, SysV's init and launchd tell a process nothing
-		}
+	if isLog(os.Stdout, logFile(System())) {
+		return true // OpenRC, SysV's init and launchd tell a process nothing
 	}
 	return os.Getenv("JOURNAL_STREAM") != "" && !term.IsTerminal(int(os.Stdout.Fd()))
 }
 
-// Run runs work. On Windows, as a service, it answers the service manager meanwhile, ends work's context when it is told to stop,
+// isLog reports whether what is written to a file goes into the log.
+func isLog(f *os.File, log string) bool {
+	to, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	info, err := os.Lstat(log)
+	return err == nil && os.SameFile(to, info)
+}
+
+// maxLog is how large the log file may get before it is put aside, in bytes: with the one before, a busy day or two.
+const maxLog = 10 << 20
+
+// Run runs work, and keeps the log file short that it may be writing to. On Windows, as a service, it answers the service manager meanwhile, ends work's context when it is told to stop,
 // and has standard output and error go to the log file.
 func Run(ctx context.Context, work func(context.Context) error) error {
 	if !underWindows() {
-		return work(ctx)
+		return keepingLogShort(ctx, work)
 	}
 	if err := logToFile(); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,10 +12,9 @@ import (
 
 func underWindows() bool { return !service.Interactive() }
 
-// maxLog is how large the log file may be when the server starts; a larger one is put aside first.
-const maxLog = 10 << 20
+func keepingLogShort(ctx context.Context, work func(context.Context) error) error { return work(ctx) }
 
-// logToFile leads standard output and error, which lead nowhere in a service, to the log file.
+// logToFile puts a log aside that has grown too large, and leads standard output and error, which lead nowhere in a service, to the log file.
 func logToFile() error {
 	path := logFile(System())
 	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
