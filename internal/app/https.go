@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -50,19 +51,19 @@ func (a *App) httpsOptions(o Options) (https.Options, error) {
 	if c.Mode != config.HTTPSACME {
 		return options, nil
 	}
-	var err error
+	var rootsErr, dnsErr error // both are told at once
 	if c.DirectoryRoots != "" {
-		if options.DirectoryRoots, err = os.ReadFile(c.DirectoryRoots); err != nil {
-			return options, fmt.Errorf("read the certificate that the ACME authority is to be verified by ([https] directory_roots): %w", err)
+		if options.DirectoryRoots, rootsErr = os.ReadFile(c.DirectoryRoots); rootsErr != nil {
+			rootsErr = fmt.Errorf("read the certificate that the ACME authority is to be verified by ([https] directory_roots): %w", rootsErr)
 		}
 	}
 	if c.Challenge == https.ChallengeDNS {
-		options.DNS, err = dns.Solver(dns.Options{
+		options.DNS, dnsErr = dns.Solver(dns.Options{
 			Provider: c.DNS.Provider, Token: c.DNS.Token, TokenFile: c.DNS.TokenFile,
 			Server: c.DNS.Server, Program: c.DNS.Program, Resolvers: c.DNS.Resolvers,
 		})
 	}
-	return options, err
+	return options, errors.Join(rootsErr, dnsErr)
 }
 
 // localNames are the names and addresses that this machine has in the home network now.
