@@ -31,7 +31,7 @@ func isLog(f *os.File, log string) bool {
 	return err == nil && os.SameFile(to, info)
 }
 
-// maxLog is how large the log file may get before it is put aside, in bytes: with the one before, a busy day or two.
+// maxLog is how large the log file may get before it is put aside, in bytes: some 60,000 requests, a line each.
 const maxLog = 10 << 20
 
 // Run runs work, and keeps the log file short that it may be writing to. On Windows, as a service, it answers the service manager meanwhile, ends work's context when it is told to stop,
