@@ -281,7 +281,7 @@ else
 	command_args='serve --config "$config"'
 	command_user=$user:$user
 	capabilities="^cap_net_bind_service"
-	no_new_privs=yes
+	supervise_daemon_args="--no-new-privs" # its variable no_new_privs fails with OpenRC 0.45
 	output_log=$log
 	error_log=$log
 fi
