@@ -220,3 +220,54 @@ func (db *DB) letGo() {
 	db.unpin(db.pins.all())
 	db.endImages(math.MaxInt)
 }
+
+// blocked is how long a commit waits for the file to be mapped anew before it is taken for waiting for pins.
+const blocked = time.Second
+
+// commit commits a transaction. What it adds can be more than roomToMap was told of: a leaf is written anew with all of its entries, however
+// large those beside the new one are. Where the mapping is too small for that, bbolt waits for everything that reads, the pins too, which
+// would wait for the commit in turn; so they are let go of. added is as for roomToMap.
+func (db *DB) commit(tx *bbolt.Tx, added int64) error {
+	// More than all there is, written anew onto pages that may be half full, can't be added.
+	if 3*(tx.Size()+added) < db.mapped {
+		return tx.Commit()
+	}
+	done, watched := make(chan struct{}), make(chan struct{})
+	watch := time.AfterFunc(blocked, func() {
+		defer close(watched)
+		for {
+			if db.mappingAwaited() {
+				db.letGo() // the writer's pins, while it waits in Commit
+				return
+			}
+			select {
+			case <-done:
+				return
+			case <-time.After(blocked):
+			}
+		}
+	})
+	err := tx.Commit()
+	close(done)
+	if !watch.Stop() {
+		<-watched
+	}
+	return err
+}
+
+// mappingAwaited reports whether the file has to be mapped anew and is not: then no transaction begins.
+func (db *DB) mappingAwaited() bool {
+	began := make(chan struct{})
+	go func() {
+		defer close(began)
+		if tx, err := db.bolt.Begin(false); err == nil {
+			_ = tx.Rollback() // whose error is only that it is closed
+		}
+	}()
+	select {
+	case <-began:
+		return false
+	case <-time.After(blocked):
+		return true
+	}
+}

@@ -98,7 +98,7 @@ func (db *DB) settle() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
+	if err := db.commit(tx, 0); err != nil {
 		if db.wantsRoom(err) {
 			return nil // nothing is lost but time at the next start
 		}

@@ -441,6 +441,32 @@ func TestSmallMapping(t *testing.T) {
 	}
 }
 
+// The file outgrows its mapping by what stands beside what is written, of which nobody can know before.
+func TestSmallMappingLargeLeaves(t *testing.T) {
+	db, err := store.Open(t.TempDir()+"/croft.db", store.WithMapping(4<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := bytes.Repeat([]byte("v"), 100_000)
+	const n = 28
+	for _, small := range []bool{false, true} {
+		update(t, db, func(tx *store.Tx) error {
+			var err error
+			for i := range n {
+				if small {
+					err = errors.Join(err, tx.Put(key(fmt.Sprintf("%02d/small", i)), []byte("v")))
+				} else {
+					err = errors.Join(err, tx.Put(key(fmt.Sprintf("%02d", i)), large))
+				}
+			}
+			return err
+		})
+	}
+	if err := errors.Join(db.Check(), db.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // Large values are spread over several commits, to bound the memory of each.
 func TestLargeBatch(t *testing.T) {
 	const n = 24

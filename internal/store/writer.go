@@ -330,11 +330,12 @@ func (w *writer) apply() (err error) {
 	if err := b.finish(); err != nil {
 		return db.fail(errors.Join(err, tx.Rollback()))
 	}
-	if !db.roomToMap(tx, b.adds()) {
+	added := b.adds()
+	if !db.roomToMap(tx, added) {
 		db.letGo()
 	}
 	id, start := tx.ID(), time.Now()
-	if err := tx.Commit(); err != nil {
+	if err := db.commit(tx, added); err != nil {
 		return db.commitFailed(id, err)
 	}
 	w.lastCommit = time.Since(start)
