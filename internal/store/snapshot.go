@@ -235,23 +235,28 @@ func (db *DB) commit(tx *bbolt.Tx, added int64) error {
 	done, watched := make(chan struct{}), make(chan struct{})
 	watch := time.AfterFunc(blocked, func() {
 		defer close(watched)
-		for {
-			if db.mappingAwaited() {
-				db.letGo() // the writer's pins, while it waits in Commit
-				return
-			}
+		for !db.mappingAwaited() {
 			select {
 			case <-done:
 				return
 			case <-time.After(blocked):
 			}
 		}
+		select {
+		case <-done:
+		default:
+			db.letGo() // of what is the writer's, while it waits in Commit
+		}
 	})
+	panicked := true // bbolt's locks may be held for ever then
+	defer func() {
+		close(done)
+		if !watch.Stop() && !panicked {
+			<-watched
+		}
+	}()
 	err := tx.Commit()
-	close(done)
-	if !watch.Stop() {
-		<-watched
-	}
+	panicked = false
 	return err
 }
 
