@@ -10,6 +10,17 @@ type page struct {
 // fits reports whether the table of the elements lies within the page.
 func (p page) fits() bool { return headerSize+p.count*elementSize <= len(p.b) }
 
+// element is what the table says of an element: where its entry in the table stands, how far behind that its key is, and the lengths of its
+// key and its value.
+func (p page) element(i int) (at int, pos, key, value uint32) {
+	at = headerSize + i*elementSize
+	e := p.b[at : at+elementSize]
+	if p.flags == flagBranch {
+		return at, native.Uint32(e), native.Uint32(e[4:]), 0
+	}
+	return at, native.Uint32(e[4:]), native.Uint32(e[8:]), native.Uint32(e[12:])
+}
+
 // span is where an element's key and value lie.
 type span struct{ key, value, end int }
 
@@ -18,16 +29,9 @@ const maxKey = 32768
 
 // span returns where an element lies, and whether that is within the page and behind the table.
 func (p page) span(i int) (s span, ok bool) {
-	at := headerSize + i*elementSize
-	e := p.b[at : at+elementSize]
-	var pos, ksize, vsize uint32
-	if p.flags == flagBranch {
-		pos, ksize = native.Uint32(e), native.Uint32(e[4:])
-	} else {
-		pos, ksize, vsize = native.Uint32(e[4:]), native.Uint32(e[8:]), native.Uint32(e[12:])
-		if native.Uint32(e)&^flagBucket != 0 {
-			return span{}, false
-		}
+	at, pos, ksize, vsize := p.element(i)
+	if p.flags != flagBranch && native.Uint32(p.b[at:])&^flagBucket != 0 {
+		return span{}, false
 	}
 	// In 64 bits: their sum may be too large for an int of 32.
 	end := uint64(at) + uint64(pos) + uint64(ksize) + uint64(vsize)
@@ -65,16 +69,11 @@ func (p page) extent() (end uint64, ok bool) {
 	}
 	end = uint64(headerSize + p.count*elementSize)
 	for i := range p.count {
-		at := headerSize + i*elementSize
-		e := p.b[at : at+elementSize]
-		pos, size := uint64(native.Uint32(e[4:])), uint64(native.Uint32(e[8:]))+uint64(native.Uint32(e[12:]))
-		if p.flags == flagBranch {
-			pos, size = uint64(native.Uint32(e)), uint64(native.Uint32(e[4:]))
-		}
-		if uint64(at)+pos != end {
+		at, pos, key, value := p.element(i)
+		if uint64(at)+uint64(pos) != end {
 			return 0, false
 		}
-		end += size
+		end += uint64(key) + uint64(value)
 	}
 	return end, true
 }
