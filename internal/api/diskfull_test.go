@@ -12,6 +12,7 @@ import (
 
 	"croft/internal/app/apptest"
 	"croft/internal/config"
+	"croft/internal/needs"
 )
 
 // On a full disk writes are refused and reads go on; when there is room again, so do writes, and nothing is half there.
@@ -21,15 +22,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func fullDisk(t *testing.T, reserve, size int) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0700", size)); err != nil {
-		t.Skip("a small disk to fill needs the right to mount one: ", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := needs.Disk(t, size)
 	data := filepath.Join(dir, "croft.db")
 	s := apptest.StartAt(t, data, apptest.Config(func(c *config.Config) { c.Limits.DiskReserve = config.Bytes(reserve << 20) }))
 	local := s.Local()

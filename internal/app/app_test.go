@@ -16,6 +16,7 @@ import (
 	"croft/internal/app"
 	"croft/internal/app/apptest"
 	"croft/internal/config"
+	"croft/internal/needs"
 	"croft/internal/store"
 )
 
@@ -131,7 +132,7 @@ func needSocket(t *testing.T) {
 		t.Skip("sockets with long paths need Linux")
 	}
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
-		t.Skip("sockets with long paths need /proc/self/fd: ", err)
+		needs.Skip(t, "sockets with long paths need /proc/self/fd: "+err.Error())
 	}
 }
 

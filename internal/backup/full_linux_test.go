@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"croft/internal/backup"
+	"croft/internal/needs"
 	"croft/internal/store"
 	"croft/internal/store/faultfs"
 	"croft/internal/store/storetest"
@@ -38,15 +39,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	t.Run("tmpfs", func(t *testing.T) {
-		dir := t.TempDir()
-		if err := unix.Mount("croft", dir, "tmpfs", 0, "size=8m"); err != nil {
-			t.Skipf("a small tmpfs can't be mounted here: %v", err)
-		}
-		t.Cleanup(func() {
-			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-				t.Error(err)
-			}
-		})
+		dir := needs.Disk(t, 8)
 		try(t, dir, func() {
 			if err := unix.Mount("croft", dir, "tmpfs", unix.MS_REMOUNT, "size=64m"); err != nil {
 				t.Fatal(err)

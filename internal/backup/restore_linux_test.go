@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"croft/internal/backup"
+	"croft/internal/needs"
 	"croft/internal/store"
 	"croft/internal/store/faultfs"
 )
@@ -38,15 +39,13 @@ func TestRestoreFullDisk(t *testing.T) {
 
 // What root restores belongs to whom the data file belonged to: the server that runs as that user must open it.
 func TestRestoreKeepsOwner(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("to give files to others needs root")
-	}
+	needs.Root(t)
 	dir, from := t.TempDir(), filepath.Join(t.TempDir(), "b.db")
 	data := filepath.Join(dir, "croft.db")
 	dataFile(t, data, "old")
 	dataFile(t, from, "new")
 	if err := os.Chown(data, 12345, 23456); err != nil {
-		t.Skipf("files can't be given to others here: %v", err)
+		needs.Skip(t, "files can't be given to others here: "+err.Error())
 	}
 	if _, err := backup.Restore(t.Context(), from, data, backup.FileOptions{}); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"croft/internal/needs"
 )
 
 // TestQROnATerminal opens pseudo-terminals: the code is shown where it fits, in black on white, and nowhere else.
@@ -62,7 +64,7 @@ func TestQROnATerminal(t *testing.T) {
 func openTerminal(t *testing.T, rows, columns uint16) (main, terminal *os.File) {
 	main, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Skip("there are no pseudo-terminals here: ", err)
+		needs.Skip(t, "there are no pseudo-terminals here: "+err.Error())
 	}
 	t.Cleanup(func() { main.Close() })
 	fd := int(main.Fd())

@@ -1,4 +1,4 @@
-// Package needs is for tests that use programs which a machine may not have: named, Chromium, Pebble. Without one the test
+// Package needs is for tests that use what a machine may not have: named, Chromium, Pebble, the right to mount a disk. Without one the test
 // is skipped, aloud, and where REQUIRE_ALL is set, as in .ci/run, it fails.
 package needs
 

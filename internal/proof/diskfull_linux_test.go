@@ -9,20 +9,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"croft/internal/needs"
 )
 
 // TestDiskFull fills the disk. Writes are refused in words, reads and deletes go on, and service resumes by itself: when there is
 // more disk, and when enough was deleted.
 func TestDiskFull(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=96m,mode=0700"); err != nil {
-		t.Skip("a small disk to fill needs the right to mount one: ", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := needs.Disk(t, 96)
 	data := filepath.Join(dir, "croft.db")
 	s := start(t, binary(t, croft), data)
 	token := s.prepare(t)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"croft/internal/needs"
 	"croft/internal/store"
 	"croft/internal/store/faultfs"
 
@@ -81,15 +82,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	})
 	t.Run("tmpfs", func(t *testing.T) {
-		dir := t.TempDir()
-		if err := unix.Mount("croft", dir, "tmpfs", 0, "size=4m"); err != nil {
-			t.Skipf("a small tmpfs can't be mounted here: %v", err)
-		}
-		t.Cleanup(func() {
-			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-				t.Error(err)
-			}
-		})
+		dir := needs.Disk(t, 4)
 		filler := filepath.Join(dir, "filler")
 		writeFile(t, filler, make([]byte, 1<<20))
 		db := openIn(t, dir)

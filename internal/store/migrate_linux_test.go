@@ -9,11 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"croft/internal/needs"
 	"croft/internal/store"
 	"croft/internal/store/faultfs"
 	"croft/internal/store/storetest"
-
-	"golang.org/x/sys/unix"
 )
 
 // Without room for the copy nothing is migrated, and nothing is left: seen ahead, and when the disk fills up meanwhile.
@@ -29,15 +28,7 @@ func TestMigrateDiskFull(t *testing.T) {
 		}
 	}
 	t.Run("ahead", func(t *testing.T) {
-		dir := t.TempDir()
-		if err := unix.Mount("croft", dir, "tmpfs", 0, "size=8m"); err != nil {
-			t.Skipf("a small tmpfs can't be mounted here: %v", err)
-		}
-		t.Cleanup(func() {
-			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-				t.Error(err)
-			}
-		})
+		dir := needs.Disk(t, 8)
 		path := filepath.Join(dir, "croft.db")
 		sample(t, path, keys)
 		filler := filepath.Join(dir, ".filler")

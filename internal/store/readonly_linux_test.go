@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"croft/internal/needs"
 	"croft/internal/store"
 	"croft/internal/store/faultfs"
 
@@ -74,15 +75,7 @@ func TestReadOnlyDisk(t *testing.T) {
 
 // A real disk that is mounted to be read only, as far as the kernel lets it: not while the file is open to be written.
 func TestReadOnlyMount(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("croft", dir, "tmpfs", 0, "size=16m"); err != nil {
-		t.Skipf("a tmpfs can't be mounted here: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := needs.Disk(t, 16)
 	remount := func(flags uintptr) error { return unix.Mount("croft", dir, "tmpfs", unix.MS_REMOUNT|flags, "") }
 	db := openIn(t, dir)
 	update(t, db, put("before"))

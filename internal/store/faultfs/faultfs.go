@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"croft/internal/needs"
 )
 
 // FS is a mounted folder.
@@ -68,11 +70,9 @@ type answer struct {
 // files open in it closes them before.
 func Mount(t testing.TB) *FS {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("to mount a file system with faults needs root")
-	}
+	needs.Root(t)
 	if _, err := os.Stat("/dev/fuse"); err != nil {
-		t.Skipf("a file system with faults needs FUSE: %v", err)
+		needs.Skip(t, "a file system with faults needs FUSE: "+err.Error())
 	}
 	exe, err := os.Executable()
 	if err != nil {
@@ -131,7 +131,7 @@ func Mount(t testing.TB) *FS {
 		t.Fatalf("mount: %v: %s", err, stderr)
 	}
 	if ready.Error != "" {
-		t.Skipf("a file system with faults can't be mounted here: %s", ready.Error)
+		needs.Skip(t, "a file system with faults can't be mounted here: "+ready.Error)
 	}
 	return f
 }
